@@ -295,7 +295,9 @@ function createBaseChatRequest(): ChatRequest {
   return { sessionId: "", message: "" };
 }
 
-export const ChatRequest: MessageFns<ChatRequest> = {
+export const ChatRequest: MessageFns<ChatRequest, "warren.agent.v1.ChatRequest"> = {
+  $type: "warren.agent.v1.ChatRequest" as const,
+
   encode(message: ChatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sessionId !== "") {
       writer.uint32(10).string(message.sessionId);
@@ -384,7 +386,9 @@ function createBaseChatResponse(): ChatResponse {
   return { sessionId: "", message: "", toolCalls: [], usage: undefined };
 }
 
-export const ChatResponse: MessageFns<ChatResponse> = {
+export const ChatResponse: MessageFns<ChatResponse, "warren.agent.v1.ChatResponse"> = {
+  $type: "warren.agent.v1.ChatResponse" as const,
+
   encode(message: ChatResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sessionId !== "") {
       writer.uint32(10).string(message.sessionId);
@@ -509,7 +513,9 @@ function createBaseChatEvent(): ChatEvent {
   return { sequence: 0, event: undefined };
 }
 
-export const ChatEvent: MessageFns<ChatEvent> = {
+export const ChatEvent: MessageFns<ChatEvent, "warren.agent.v1.ChatEvent"> = {
+  $type: "warren.agent.v1.ChatEvent" as const,
+
   encode(message: ChatEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sequence !== 0) {
       writer.uint32(8).uint32(message.sequence);
@@ -693,7 +699,9 @@ function createBaseTurnStarted(): TurnStarted {
   return { sessionId: "", turnId: "" };
 }
 
-export const TurnStarted: MessageFns<TurnStarted> = {
+export const TurnStarted: MessageFns<TurnStarted, "warren.agent.v1.TurnStarted"> = {
+  $type: "warren.agent.v1.TurnStarted" as const,
+
   encode(message: TurnStarted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sessionId !== "") {
       writer.uint32(10).string(message.sessionId);
@@ -786,7 +794,9 @@ function createBaseTextDelta(): TextDelta {
   return { text: "" };
 }
 
-export const TextDelta: MessageFns<TextDelta> = {
+export const TextDelta: MessageFns<TextDelta, "warren.agent.v1.TextDelta"> = {
+  $type: "warren.agent.v1.TextDelta" as const,
+
   encode(message: TextDelta, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.text !== "") {
       writer.uint32(10).string(message.text);
@@ -853,7 +863,9 @@ function createBaseToolCall(): ToolCall {
   return { id: "", pluginId: "", name: "", arguments: undefined, result: "", error: "", durationMs: 0 };
 }
 
-export const ToolCall: MessageFns<ToolCall> = {
+export const ToolCall: MessageFns<ToolCall, "warren.agent.v1.ToolCall"> = {
+  $type: "warren.agent.v1.ToolCall" as const,
+
   encode(message: ToolCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1026,7 +1038,9 @@ function createBaseUsage(): Usage {
   return { inputTokens: 0, outputTokens: 0, totalTokens: 0, model: "", steps: 0 };
 }
 
-export const Usage: MessageFns<Usage> = {
+export const Usage: MessageFns<Usage, "warren.agent.v1.Usage"> = {
+  $type: "warren.agent.v1.Usage" as const,
+
   encode(message: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.inputTokens !== 0) {
       writer.uint32(8).uint32(message.inputTokens);
@@ -1171,7 +1185,9 @@ function createBaseListSessionsRequest(): ListSessionsRequest {
   return { pageSize: 0, pageToken: "" };
 }
 
-export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
+export const ListSessionsRequest: MessageFns<ListSessionsRequest, "warren.agent.v1.ListSessionsRequest"> = {
+  $type: "warren.agent.v1.ListSessionsRequest" as const,
+
   encode(message: ListSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).uint32(message.pageSize);
@@ -1264,7 +1280,9 @@ function createBaseListSessionsResponse(): ListSessionsResponse {
   return { sessions: [], nextPageToken: "" };
 }
 
-export const ListSessionsResponse: MessageFns<ListSessionsResponse> = {
+export const ListSessionsResponse: MessageFns<ListSessionsResponse, "warren.agent.v1.ListSessionsResponse"> = {
+  $type: "warren.agent.v1.ListSessionsResponse" as const,
+
   encode(message: ListSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.sessions) {
       Session.encode(v!, writer.uint32(10).fork()).join();
@@ -1353,7 +1371,9 @@ function createBaseGetSessionRequest(): GetSessionRequest {
   return { id: "" };
 }
 
-export const GetSessionRequest: MessageFns<GetSessionRequest> = {
+export const GetSessionRequest: MessageFns<GetSessionRequest, "warren.agent.v1.GetSessionRequest"> = {
+  $type: "warren.agent.v1.GetSessionRequest" as const,
+
   encode(message: GetSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1420,7 +1440,9 @@ function createBaseSession(): Session {
   return { id: "", title: "", createTime: undefined, updateTime: undefined, messages: [], messageCount: 0 };
 }
 
-export const Session: MessageFns<Session> = {
+export const Session: MessageFns<Session, "warren.agent.v1.Session"> = {
+  $type: "warren.agent.v1.Session" as const,
+
   encode(message: Session, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1581,7 +1603,9 @@ function createBaseMessage(): Message {
   return { role: 0, text: "", toolCalls: [], time: undefined };
 }
 
-export const Message: MessageFns<Message> = {
+export const Message: MessageFns<Message, "warren.agent.v1.Message"> = {
+  $type: "warren.agent.v1.Message" as const,
+
   encode(message: Message, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.role !== 0) {
       writer.uint32(8).int32(message.role);
@@ -1710,7 +1734,9 @@ function createBaseApproval(): Approval {
   };
 }
 
-export const Approval: MessageFns<Approval> = {
+export const Approval: MessageFns<Approval, "warren.agent.v1.Approval"> = {
+  $type: "warren.agent.v1.Approval" as const,
+
   encode(message: Approval, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1897,7 +1923,9 @@ function createBaseSessionEntry(): SessionEntry {
   return { time: undefined, turnId: "", principal: "", entry: undefined };
 }
 
-export const SessionEntry: MessageFns<SessionEntry> = {
+export const SessionEntry: MessageFns<SessionEntry, "warren.agent.v1.SessionEntry"> = {
+  $type: "warren.agent.v1.SessionEntry" as const,
+
   encode(message: SessionEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
       Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
@@ -2123,7 +2151,9 @@ function createBaseUserMessage(): UserMessage {
   return { text: "" };
 }
 
-export const UserMessage: MessageFns<UserMessage> = {
+export const UserMessage: MessageFns<UserMessage, "warren.agent.v1.UserMessage"> = {
+  $type: "warren.agent.v1.UserMessage" as const,
+
   encode(message: UserMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.text !== "") {
       writer.uint32(10).string(message.text);
@@ -2190,7 +2220,9 @@ function createBaseModelStep(): ModelStep {
   return { step: 0, text: "", toolCalls: [], usage: undefined };
 }
 
-export const ModelStep: MessageFns<ModelStep> = {
+export const ModelStep: MessageFns<ModelStep, "warren.agent.v1.ModelStep"> = {
+  $type: "warren.agent.v1.ModelStep" as const,
+
   encode(message: ModelStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.step !== 0) {
       writer.uint32(8).uint32(message.step);
@@ -2311,7 +2343,9 @@ function createBaseTurnCompleted(): TurnCompleted {
   return { text: "", usage: undefined };
 }
 
-export const TurnCompleted: MessageFns<TurnCompleted> = {
+export const TurnCompleted: MessageFns<TurnCompleted, "warren.agent.v1.TurnCompleted"> = {
+  $type: "warren.agent.v1.TurnCompleted" as const,
+
   encode(message: TurnCompleted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.text !== "") {
       writer.uint32(10).string(message.text);
@@ -2396,7 +2430,9 @@ function createBaseTurnFailed(): TurnFailed {
   return { reason: "" };
 }
 
-export const TurnFailed: MessageFns<TurnFailed> = {
+export const TurnFailed: MessageFns<TurnFailed, "warren.agent.v1.TurnFailed"> = {
+  $type: "warren.agent.v1.TurnFailed" as const,
+
   encode(message: TurnFailed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.reason !== "") {
       writer.uint32(10).string(message.reason);
@@ -2648,7 +2684,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

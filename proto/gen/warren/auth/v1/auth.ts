@@ -251,7 +251,9 @@ function createBaseStartPairingRequest(): StartPairingRequest {
   return { deviceName: "", publicKey: "", scopes: [] };
 }
 
-export const StartPairingRequest: MessageFns<StartPairingRequest> = {
+export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v1.StartPairingRequest"> = {
+  $type: "warren.auth.v1.StartPairingRequest" as const,
+
   encode(message: StartPairingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.deviceName !== "") {
       writer.uint32(10).string(message.deviceName);
@@ -360,7 +362,9 @@ function createBaseStartPairingResponse(): StartPairingResponse {
   return { id: "", challenge: "", expireTime: undefined };
 }
 
-export const StartPairingResponse: MessageFns<StartPairingResponse> = {
+export const StartPairingResponse: MessageFns<StartPairingResponse, "warren.auth.v1.StartPairingResponse"> = {
+  $type: "warren.auth.v1.StartPairingResponse" as const,
+
   encode(message: StartPairingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -465,7 +469,9 @@ function createBaseCompletePairingRequest(): CompletePairingRequest {
   return { id: "", code: "", signature: "", totp: "" };
 }
 
-export const CompletePairingRequest: MessageFns<CompletePairingRequest> = {
+export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.auth.v1.CompletePairingRequest"> = {
+  $type: "warren.auth.v1.CompletePairingRequest" as const,
+
   encode(message: CompletePairingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -592,7 +598,9 @@ function createBasePairing(): Pairing {
   };
 }
 
-export const Pairing: MessageFns<Pairing> = {
+export const Pairing: MessageFns<Pairing, "warren.auth.v1.Pairing"> = {
+  $type: "warren.auth.v1.Pairing" as const,
+
   encode(message: Pairing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -801,7 +809,9 @@ function createBaseListPairingsRequest(): ListPairingsRequest {
   return {};
 }
 
-export const ListPairingsRequest: MessageFns<ListPairingsRequest> = {
+export const ListPairingsRequest: MessageFns<ListPairingsRequest, "warren.auth.v1.ListPairingsRequest"> = {
+  $type: "warren.auth.v1.ListPairingsRequest" as const,
+
   encode(_: ListPairingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
@@ -853,7 +863,9 @@ function createBaseListPairingsResponse(): ListPairingsResponse {
   return { pairings: [] };
 }
 
-export const ListPairingsResponse: MessageFns<ListPairingsResponse> = {
+export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth.v1.ListPairingsResponse"> = {
+  $type: "warren.auth.v1.ListPairingsResponse" as const,
+
   encode(message: ListPairingsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.pairings) {
       Pairing.encode(v!, writer.uint32(10).fork()).join();
@@ -922,7 +934,9 @@ function createBaseRefreshTokenRequest(): RefreshTokenRequest {
   return { refreshToken: "" };
 }
 
-export const RefreshTokenRequest: MessageFns<RefreshTokenRequest> = {
+export const RefreshTokenRequest: MessageFns<RefreshTokenRequest, "warren.auth.v1.RefreshTokenRequest"> = {
+  $type: "warren.auth.v1.RefreshTokenRequest" as const,
+
   encode(message: RefreshTokenRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.refreshToken !== "") {
       writer.uint32(10).string(message.refreshToken);
@@ -995,7 +1009,9 @@ function createBaseTokenGrant(): TokenGrant {
   return { accessToken: "", tokenType: "", expiresIn: 0, refreshToken: "", deviceId: "", scopes: [] };
 }
 
-export const TokenGrant: MessageFns<TokenGrant> = {
+export const TokenGrant: MessageFns<TokenGrant, "warren.auth.v1.TokenGrant"> = {
+  $type: "warren.auth.v1.TokenGrant" as const,
+
   encode(message: TokenGrant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.accessToken !== "") {
       writer.uint32(10).string(message.accessToken);
@@ -1174,7 +1190,9 @@ function createBaseDevice(): Device {
   };
 }
 
-export const Device: MessageFns<Device> = {
+export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
+  $type: "warren.auth.v1.Device" as const,
+
   encode(message: Device, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1355,7 +1373,9 @@ function createBaseListDevicesRequest(): ListDevicesRequest {
   return { pageSize: 0, pageToken: "" };
 }
 
-export const ListDevicesRequest: MessageFns<ListDevicesRequest> = {
+export const ListDevicesRequest: MessageFns<ListDevicesRequest, "warren.auth.v1.ListDevicesRequest"> = {
+  $type: "warren.auth.v1.ListDevicesRequest" as const,
+
   encode(message: ListDevicesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).uint32(message.pageSize);
@@ -1448,7 +1468,9 @@ function createBaseListDevicesResponse(): ListDevicesResponse {
   return { devices: [], nextPageToken: "" };
 }
 
-export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
+export const ListDevicesResponse: MessageFns<ListDevicesResponse, "warren.auth.v1.ListDevicesResponse"> = {
+  $type: "warren.auth.v1.ListDevicesResponse" as const,
+
   encode(message: ListDevicesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.devices) {
       Device.encode(v!, writer.uint32(10).fork()).join();
@@ -1537,7 +1559,9 @@ function createBaseRevokeDeviceRequest(): RevokeDeviceRequest {
   return { id: "" };
 }
 
-export const RevokeDeviceRequest: MessageFns<RevokeDeviceRequest> = {
+export const RevokeDeviceRequest: MessageFns<RevokeDeviceRequest, "warren.auth.v1.RevokeDeviceRequest"> = {
+  $type: "warren.auth.v1.RevokeDeviceRequest" as const,
+
   encode(message: RevokeDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1612,7 +1636,9 @@ function createBaseApiKey(): ApiKey {
   };
 }
 
-export const ApiKey: MessageFns<ApiKey> = {
+export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
+  $type: "warren.auth.v1.ApiKey" as const,
+
   encode(message: ApiKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1789,7 +1815,9 @@ function createBaseAuditEntry(): AuditEntry {
   return { time: undefined, principal: "", action: "", resource: "", outcome: 0, reason: "", address: "", traceId: "" };
 }
 
-export const AuditEntry: MessageFns<AuditEntry> = {
+export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
+  $type: "warren.auth.v1.AuditEntry" as const,
+
   encode(message: AuditEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
       Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
@@ -2278,7 +2306,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -104,7 +104,9 @@ function createBaseServiceStarted(): ServiceStarted {
   return { service: "", instanceId: "", time: undefined };
 }
 
-export const ServiceStarted: MessageFns<ServiceStarted> = {
+export const ServiceStarted: MessageFns<ServiceStarted, "warren.events.v1.ServiceStarted"> = {
+  $type: "warren.events.v1.ServiceStarted" as const,
+
   encode(message: ServiceStarted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.service !== "") {
       writer.uint32(10).string(message.service);
@@ -209,7 +211,9 @@ function createBaseServiceStopping(): ServiceStopping {
   return { service: "", instanceId: "", time: undefined };
 }
 
-export const ServiceStopping: MessageFns<ServiceStopping> = {
+export const ServiceStopping: MessageFns<ServiceStopping, "warren.events.v1.ServiceStopping"> = {
+  $type: "warren.events.v1.ServiceStopping" as const,
+
   encode(message: ServiceStopping, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.service !== "") {
       writer.uint32(10).string(message.service);
@@ -314,7 +318,9 @@ function createBaseAgentMessageSent(): AgentMessageSent {
   return { sessionId: "", turnId: "", principal: "", toolCalls: 0, time: undefined };
 }
 
-export const AgentMessageSent: MessageFns<AgentMessageSent> = {
+export const AgentMessageSent: MessageFns<AgentMessageSent, "warren.events.v1.AgentMessageSent"> = {
+  $type: "warren.events.v1.AgentMessageSent" as const,
+
   encode(message: AgentMessageSent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sessionId !== "") {
       writer.uint32(10).string(message.sessionId);
@@ -459,7 +465,9 @@ function createBaseSessionCreated(): SessionCreated {
   return { sessionId: "", principal: "", time: undefined };
 }
 
-export const SessionCreated: MessageFns<SessionCreated> = {
+export const SessionCreated: MessageFns<SessionCreated, "warren.events.v1.SessionCreated"> = {
+  $type: "warren.events.v1.SessionCreated" as const,
+
   encode(message: SessionCreated, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sessionId !== "") {
       writer.uint32(10).string(message.sessionId);
@@ -564,7 +572,9 @@ function createBasePluginInstalled(): PluginInstalled {
   return { pluginId: "", version: "", packageDigest: "", grants: [], principal: "", time: undefined };
 }
 
-export const PluginInstalled: MessageFns<PluginInstalled> = {
+export const PluginInstalled: MessageFns<PluginInstalled, "warren.events.v1.PluginInstalled"> = {
+  $type: "warren.events.v1.PluginInstalled" as const,
+
   encode(message: PluginInstalled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -721,7 +731,9 @@ function createBasePluginRemoved(): PluginRemoved {
   return { pluginId: "", principal: "", time: undefined };
 }
 
-export const PluginRemoved: MessageFns<PluginRemoved> = {
+export const PluginRemoved: MessageFns<PluginRemoved, "warren.events.v1.PluginRemoved"> = {
+  $type: "warren.events.v1.PluginRemoved" as const,
+
   encode(message: PluginRemoved, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -826,7 +838,9 @@ function createBasePluginStateChanged(): PluginStateChanged {
   return { pluginId: "", hostId: "", state: "", reason: "", time: undefined };
 }
 
-export const PluginStateChanged: MessageFns<PluginStateChanged> = {
+export const PluginStateChanged: MessageFns<PluginStateChanged, "warren.events.v1.PluginStateChanged"> = {
+  $type: "warren.events.v1.PluginStateChanged" as const,
+
   encode(message: PluginStateChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -967,7 +981,9 @@ function createBaseDevicePaired(): DevicePaired {
   return { deviceId: "", deviceName: "", scopes: [], time: undefined };
 }
 
-export const DevicePaired: MessageFns<DevicePaired> = {
+export const DevicePaired: MessageFns<DevicePaired, "warren.events.v1.DevicePaired"> = {
+  $type: "warren.events.v1.DevicePaired" as const,
+
   encode(message: DevicePaired, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.deviceId !== "") {
       writer.uint32(10).string(message.deviceId);
@@ -1092,7 +1108,9 @@ function createBasePairingRefused(): PairingRefused {
   return { pairingId: "", reason: "", time: undefined };
 }
 
-export const PairingRefused: MessageFns<PairingRefused> = {
+export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.PairingRefused"> = {
+  $type: "warren.events.v1.PairingRefused" as const,
+
   encode(message: PairingRefused, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pairingId !== "") {
       writer.uint32(10).string(message.pairingId);
@@ -1197,7 +1215,9 @@ function createBaseDeviceRevoked(): DeviceRevoked {
   return { deviceId: "", reason: "", principal: "", time: undefined };
 }
 
-export const DeviceRevoked: MessageFns<DeviceRevoked> = {
+export const DeviceRevoked: MessageFns<DeviceRevoked, "warren.events.v1.DeviceRevoked"> = {
+  $type: "warren.events.v1.DeviceRevoked" as const,
+
   encode(message: DeviceRevoked, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.deviceId !== "") {
       writer.uint32(10).string(message.deviceId);
@@ -1318,7 +1338,9 @@ function createBaseSecretAccessed(): SecretAccessed {
   return { action: "", name: "", version: 0, principal: "", pluginId: "", time: undefined };
 }
 
-export const SecretAccessed: MessageFns<SecretAccessed> = {
+export const SecretAccessed: MessageFns<SecretAccessed, "warren.events.v1.SecretAccessed"> = {
+  $type: "warren.events.v1.SecretAccessed" as const,
+
   encode(message: SecretAccessed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.action !== "") {
       writer.uint32(10).string(message.action);
@@ -1502,7 +1524,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -63,7 +63,9 @@ function createBaseRpcOptions(): RpcOptions {
   return { scope: "", limitClass: "", timeoutMs: 0, keyField: "", everyReplica: false };
 }
 
-export const RpcOptions: MessageFns<RpcOptions> = {
+export const RpcOptions: MessageFns<RpcOptions, "warren.options.v1.RpcOptions"> = {
+  $type: "warren.options.v1.RpcOptions" as const,
+
   encode(message: RpcOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.scope !== "") {
       writer.uint32(10).string(message.scope);
@@ -221,7 +223,9 @@ function createBaseFieldRules(): FieldRules {
   };
 }
 
-export const FieldRules: MessageFns<FieldRules> = {
+export const FieldRules: MessageFns<FieldRules, "warren.options.v1.FieldRules"> = {
+  $type: "warren.options.v1.FieldRules" as const,
+
   encode(message: FieldRules, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.required !== false) {
       writer.uint32(8).bool(message.required);
@@ -418,7 +422,9 @@ function createBaseEventOptions(): EventOptions {
   return { name: "", audited: false };
 }
 
-export const EventOptions: MessageFns<EventOptions> = {
+export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOptions"> = {
+  $type: "warren.options.v1.EventOptions" as const,
+
   encode(message: EventOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -516,7 +522,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

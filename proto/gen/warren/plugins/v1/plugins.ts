@@ -347,7 +347,9 @@ function createBaseListPluginsRequest(): ListPluginsRequest {
   return { pageSize: 0, pageToken: "" };
 }
 
-export const ListPluginsRequest: MessageFns<ListPluginsRequest> = {
+export const ListPluginsRequest: MessageFns<ListPluginsRequest, "warren.plugins.v1.ListPluginsRequest"> = {
+  $type: "warren.plugins.v1.ListPluginsRequest" as const,
+
   encode(message: ListPluginsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).uint32(message.pageSize);
@@ -440,7 +442,9 @@ function createBaseListPluginsResponse(): ListPluginsResponse {
   return { plugins: [], nextPageToken: "" };
 }
 
-export const ListPluginsResponse: MessageFns<ListPluginsResponse> = {
+export const ListPluginsResponse: MessageFns<ListPluginsResponse, "warren.plugins.v1.ListPluginsResponse"> = {
+  $type: "warren.plugins.v1.ListPluginsResponse" as const,
+
   encode(message: ListPluginsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.plugins) {
       Plugin.encode(v!, writer.uint32(10).fork()).join();
@@ -529,7 +533,9 @@ function createBaseInstallPluginRequest(): InstallPluginRequest {
   return { id: "", source: undefined, grants: [], config: undefined, replace: false };
 }
 
-export const InstallPluginRequest: MessageFns<InstallPluginRequest> = {
+export const InstallPluginRequest: MessageFns<InstallPluginRequest, "warren.plugins.v1.InstallPluginRequest"> = {
+  $type: "warren.plugins.v1.InstallPluginRequest" as const,
+
   encode(message: InstallPluginRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -696,7 +702,9 @@ function createBaseMcpCommand(): McpCommand {
   return { commandLine: "" };
 }
 
-export const McpCommand: MessageFns<McpCommand> = {
+export const McpCommand: MessageFns<McpCommand, "warren.plugins.v1.McpCommand"> = {
+  $type: "warren.plugins.v1.McpCommand" as const,
+
   encode(message: McpCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.commandLine !== "") {
       writer.uint32(10).string(message.commandLine);
@@ -769,7 +777,9 @@ function createBaseGetPluginRequest(): GetPluginRequest {
   return { id: "" };
 }
 
-export const GetPluginRequest: MessageFns<GetPluginRequest> = {
+export const GetPluginRequest: MessageFns<GetPluginRequest, "warren.plugins.v1.GetPluginRequest"> = {
+  $type: "warren.plugins.v1.GetPluginRequest" as const,
+
   encode(message: GetPluginRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -836,7 +846,9 @@ function createBaseRemovePluginRequest(): RemovePluginRequest {
   return { id: "" };
 }
 
-export const RemovePluginRequest: MessageFns<RemovePluginRequest> = {
+export const RemovePluginRequest: MessageFns<RemovePluginRequest, "warren.plugins.v1.RemovePluginRequest"> = {
+  $type: "warren.plugins.v1.RemovePluginRequest" as const,
+
   encode(message: RemovePluginRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -903,7 +915,9 @@ function createBaseCallToolRequest(): CallToolRequest {
   return { pluginId: "", tool: "", arguments: undefined };
 }
 
-export const CallToolRequest: MessageFns<CallToolRequest> = {
+export const CallToolRequest: MessageFns<CallToolRequest, "warren.plugins.v1.CallToolRequest"> = {
+  $type: "warren.plugins.v1.CallToolRequest" as const,
+
   encode(message: CallToolRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -1008,7 +1022,9 @@ function createBaseToolResult(): ToolResult {
   return { content: [], structuredContent: undefined, isError: false };
 }
 
-export const ToolResult: MessageFns<ToolResult> = {
+export const ToolResult: MessageFns<ToolResult, "warren.plugins.v1.ToolResult"> = {
+  $type: "warren.plugins.v1.ToolResult" as const,
+
   encode(message: ToolResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.content) {
       Struct.encode(Struct.wrap(v!), writer.uint32(10).fork()).join();
@@ -1117,7 +1133,9 @@ function createBaseGetPluginLogsRequest(): GetPluginLogsRequest {
   return { id: "", tail: 0 };
 }
 
-export const GetPluginLogsRequest: MessageFns<GetPluginLogsRequest> = {
+export const GetPluginLogsRequest: MessageFns<GetPluginLogsRequest, "warren.plugins.v1.GetPluginLogsRequest"> = {
+  $type: "warren.plugins.v1.GetPluginLogsRequest" as const,
+
   encode(message: GetPluginLogsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1202,7 +1220,9 @@ function createBasePluginLogs(): PluginLogs {
   return { lines: [] };
 }
 
-export const PluginLogs: MessageFns<PluginLogs> = {
+export const PluginLogs: MessageFns<PluginLogs, "warren.plugins.v1.PluginLogs"> = {
+  $type: "warren.plugins.v1.PluginLogs" as const,
+
   encode(message: PluginLogs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.lines) {
       PluginLogLine.encode(v!, writer.uint32(10).fork()).join();
@@ -1271,7 +1291,9 @@ function createBasePluginLogLine(): PluginLogLine {
   return { time: undefined, hostId: "", source: "", text: "" };
 }
 
-export const PluginLogLine: MessageFns<PluginLogLine> = {
+export const PluginLogLine: MessageFns<PluginLogLine, "warren.plugins.v1.PluginLogLine"> = {
+  $type: "warren.plugins.v1.PluginLogLine" as const,
+
   encode(message: PluginLogLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.time !== undefined) {
       Timestamp.encode(toTimestamp(message.time), writer.uint32(10).fork()).join();
@@ -1409,7 +1431,9 @@ function createBasePlugin(): Plugin {
   };
 }
 
-export const Plugin: MessageFns<Plugin> = {
+export const Plugin: MessageFns<Plugin, "warren.plugins.v1.Plugin"> = {
+  $type: "warren.plugins.v1.Plugin" as const,
+
   encode(message: Plugin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1736,7 +1760,9 @@ function createBaseTool(): Tool {
   return { name: "", title: "", description: "", inputSchema: undefined, outputSchema: undefined };
 }
 
-export const Tool: MessageFns<Tool> = {
+export const Tool: MessageFns<Tool, "warren.plugins.v1.Tool"> = {
+  $type: "warren.plugins.v1.Tool" as const,
+
   encode(message: Tool, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -1877,7 +1903,9 @@ function createBaseResourceLimits(): ResourceLimits {
   return { memoryBytes: 0n, cpus: 0, maxProcesses: 0, callTimeoutMs: 0, maxOpenFiles: 0, tmpBytes: 0n };
 }
 
-export const ResourceLimits: MessageFns<ResourceLimits> = {
+export const ResourceLimits: MessageFns<ResourceLimits, "warren.plugins.v1.ResourceLimits"> = {
+  $type: "warren.plugins.v1.ResourceLimits" as const,
+
   encode(message: ResourceLimits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.memoryBytes !== 0n) {
       if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
@@ -2066,7 +2094,9 @@ function createBasePluginRecord(): PluginRecord {
   };
 }
 
-export const PluginRecord: MessageFns<PluginRecord> = {
+export const PluginRecord: MessageFns<PluginRecord, "warren.plugins.v1.PluginRecord"> = {
+  $type: "warren.plugins.v1.PluginRecord" as const,
+
   encode(message: PluginRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -2322,7 +2352,9 @@ function createBasePluginStatus(): PluginStatus {
   };
 }
 
-export const PluginStatus: MessageFns<PluginStatus> = {
+export const PluginStatus: MessageFns<PluginStatus, "warren.plugins.v1.PluginStatus"> = {
+  $type: "warren.plugins.v1.PluginStatus" as const,
+
   encode(message: PluginStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -2458,9 +2490,7 @@ export const PluginStatus: MessageFns<PluginStatus> = {
         : isSet(object.state_reason)
         ? globalThis.String(object.state_reason)
         : "",
-      tools: globalThis.Array.isArray(object?.tools)
-        ? object.tools.map((e: any) => Tool.fromJSON(e))
-        : [],
+      tools: globalThis.Array.isArray(object?.tools) ? object.tools.map((e: any) => Tool.fromJSON(e)) : [],
       generation: isSet(object.generation) ? globalThis.String(object.generation) : "",
       restarts: isSet(object.restarts) ? globalThis.Number(object.restarts) : 0,
       updateTime: isSet(object.updateTime)
@@ -2953,7 +2983,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

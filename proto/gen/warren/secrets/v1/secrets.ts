@@ -90,7 +90,9 @@ function createBasePutSecretRequest(): PutSecretRequest {
   return { name: "", value: "", ifVersion: undefined, description: "" };
 }
 
-export const PutSecretRequest: MessageFns<PutSecretRequest> = {
+export const PutSecretRequest: MessageFns<PutSecretRequest, "warren.secrets.v1.PutSecretRequest"> = {
+  $type: "warren.secrets.v1.PutSecretRequest" as const,
+
   encode(message: PutSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -211,7 +213,9 @@ function createBaseGetSecretRequest(): GetSecretRequest {
   return { name: "", version: 0 };
 }
 
-export const GetSecretRequest: MessageFns<GetSecretRequest> = {
+export const GetSecretRequest: MessageFns<GetSecretRequest, "warren.secrets.v1.GetSecretRequest"> = {
+  $type: "warren.secrets.v1.GetSecretRequest" as const,
+
   encode(message: GetSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -296,7 +300,9 @@ function createBaseListSecretsRequest(): ListSecretsRequest {
   return { pageSize: 0, pageToken: "" };
 }
 
-export const ListSecretsRequest: MessageFns<ListSecretsRequest> = {
+export const ListSecretsRequest: MessageFns<ListSecretsRequest, "warren.secrets.v1.ListSecretsRequest"> = {
+  $type: "warren.secrets.v1.ListSecretsRequest" as const,
+
   encode(message: ListSecretsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).uint32(message.pageSize);
@@ -389,7 +395,9 @@ function createBaseListSecretsResponse(): ListSecretsResponse {
   return { secrets: [], nextPageToken: "" };
 }
 
-export const ListSecretsResponse: MessageFns<ListSecretsResponse> = {
+export const ListSecretsResponse: MessageFns<ListSecretsResponse, "warren.secrets.v1.ListSecretsResponse"> = {
+  $type: "warren.secrets.v1.ListSecretsResponse" as const,
+
   encode(message: ListSecretsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.secrets) {
       Secret.encode(v!, writer.uint32(10).fork()).join();
@@ -478,7 +486,9 @@ function createBaseDeleteSecretRequest(): DeleteSecretRequest {
   return { name: "" };
 }
 
-export const DeleteSecretRequest: MessageFns<DeleteSecretRequest> = {
+export const DeleteSecretRequest: MessageFns<DeleteSecretRequest, "warren.secrets.v1.DeleteSecretRequest"> = {
+  $type: "warren.secrets.v1.DeleteSecretRequest" as const,
+
   encode(message: DeleteSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -545,7 +555,9 @@ function createBaseSecret(): Secret {
   return { name: "", version: 0, description: "", createTime: undefined, updateTime: undefined };
 }
 
-export const Secret: MessageFns<Secret> = {
+export const Secret: MessageFns<Secret, "warren.secrets.v1.Secret"> = {
+  $type: "warren.secrets.v1.Secret" as const,
+
   encode(message: Secret, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -686,7 +698,9 @@ function createBaseSecretValue(): SecretValue {
   return { name: "", version: 0, value: "", updateTime: undefined };
 }
 
-export const SecretValue: MessageFns<SecretValue> = {
+export const SecretValue: MessageFns<SecretValue, "warren.secrets.v1.SecretValue"> = {
+  $type: "warren.secrets.v1.SecretValue" as const,
+
   encode(message: SecretValue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -807,7 +821,9 @@ function createBaseLeaseSecretRequest(): LeaseSecretRequest {
   return { name: "", pluginId: "", instanceId: "", ttlSeconds: 0 };
 }
 
-export const LeaseSecretRequest: MessageFns<LeaseSecretRequest> = {
+export const LeaseSecretRequest: MessageFns<LeaseSecretRequest, "warren.secrets.v1.LeaseSecretRequest"> = {
+  $type: "warren.secrets.v1.LeaseSecretRequest" as const,
+
   encode(message: LeaseSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -936,7 +952,9 @@ function createBaseRevokeLeasesRequest(): RevokeLeasesRequest {
   return { pluginId: "", instanceId: "" };
 }
 
-export const RevokeLeasesRequest: MessageFns<RevokeLeasesRequest> = {
+export const RevokeLeasesRequest: MessageFns<RevokeLeasesRequest, "warren.secrets.v1.RevokeLeasesRequest"> = {
+  $type: "warren.secrets.v1.RevokeLeasesRequest" as const,
+
   encode(message: RevokeLeasesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pluginId !== "") {
       writer.uint32(10).string(message.pluginId);
@@ -1029,7 +1047,9 @@ function createBaseLease(): Lease {
   return { id: "", value: "", version: 0, expireTime: undefined };
 }
 
-export const Lease: MessageFns<Lease> = {
+export const Lease: MessageFns<Lease, "warren.secrets.v1.Lease"> = {
+  $type: "warren.secrets.v1.Lease" as const,
+
   encode(message: Lease, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1447,7 +1467,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

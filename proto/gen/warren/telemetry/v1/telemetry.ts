@@ -147,7 +147,9 @@ function createBaseGetTraceRequest(): GetTraceRequest {
   return { traceId: "" };
 }
 
-export const GetTraceRequest: MessageFns<GetTraceRequest> = {
+export const GetTraceRequest: MessageFns<GetTraceRequest, "warren.telemetry.v1.GetTraceRequest"> = {
+  $type: "warren.telemetry.v1.GetTraceRequest" as const,
+
   encode(message: GetTraceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.traceId !== "") {
       writer.uint32(10).string(message.traceId);
@@ -220,7 +222,9 @@ function createBaseTrace(): Trace {
   return { spans: [] };
 }
 
-export const Trace: MessageFns<Trace> = {
+export const Trace: MessageFns<Trace, "warren.telemetry.v1.Trace"> = {
+  $type: "warren.telemetry.v1.Trace" as const,
+
   encode(message: Trace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.spans) {
       Span.encode(v!, writer.uint32(10).fork()).join();
@@ -297,7 +301,9 @@ function createBaseSpan(): Span {
   };
 }
 
-export const Span: MessageFns<Span> = {
+export const Span: MessageFns<Span, "warren.telemetry.v1.Span"> = {
+  $type: "warren.telemetry.v1.Span" as const,
+
   encode(message: Span, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.traceId !== "") {
       writer.uint32(10).string(message.traceId);
@@ -514,7 +520,9 @@ function createBaseGetHealthRequest(): GetHealthRequest {
   return {};
 }
 
-export const GetHealthRequest: MessageFns<GetHealthRequest> = {
+export const GetHealthRequest: MessageFns<GetHealthRequest, "warren.telemetry.v1.GetHealthRequest"> = {
+  $type: "warren.telemetry.v1.GetHealthRequest" as const,
+
   encode(_: GetHealthRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
@@ -566,7 +574,9 @@ function createBaseServiceHealth(): ServiceHealth {
   return { service: "", instanceId: "", status: 0, checks: [], version: "" };
 }
 
-export const ServiceHealth: MessageFns<ServiceHealth> = {
+export const ServiceHealth: MessageFns<ServiceHealth, "warren.telemetry.v1.ServiceHealth"> = {
+  $type: "warren.telemetry.v1.ServiceHealth" as const,
+
   encode(message: ServiceHealth, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.service !== "") {
       writer.uint32(10).string(message.service);
@@ -703,7 +713,9 @@ function createBaseHealthCheck(): HealthCheck {
   return { name: "", status: 0, message: "", durationMs: 0 };
 }
 
-export const HealthCheck: MessageFns<HealthCheck> = {
+export const HealthCheck: MessageFns<HealthCheck, "warren.telemetry.v1.HealthCheck"> = {
+  $type: "warren.telemetry.v1.HealthCheck" as const,
+
   encode(message: HealthCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -959,7 +971,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-interface MessageFns<T> {
+interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

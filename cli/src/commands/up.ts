@@ -1,0 +1,106 @@
+import type { Command } from "commander";
+import { resolve } from "node:path";
+import { wholeNumber } from "../config.ts";
+import type { Context, GlobalOptions } from "../context.ts";
+import { CliError, ExitCode } from "../errors.ts";
+import { oneLine } from "../output/sanitize.ts";
+import type { Terminal } from "../output/terminal.ts";
+import type { LocalStack } from "../parts.ts";
+
+interface UpOptions extends GlobalOptions {
+  readonly port?: string;
+  readonly grpcPort?: string;
+  readonly dataDir?: string;
+  readonly pluginHosts?: string;
+}
+
+/** `warren up`: a mesh on this machine, until Ctrl-C. */
+export function registerUp(program: Command, context: Context): void {
+  program
+    .command("up")
+    .description("start a mesh on this machine, until Ctrl-C")
+    .option("--port <port>", "HTTP port (WARREN_HTTP_PORT, 8080)")
+    .option("--grpc-port <port>", "gRPC port (WARREN_GRPC_PORT, 8081)")
+    .option("--data-dir <folder>", "where everything that lasts is kept (WARREN_DATA_DIR, .warren)")
+    .option("--plugin-hosts <count>", "how many plugin hosts to start (WARREN_PLUGIN_HOSTS, 1)")
+    .action(async (_options: UpOptions, command: Command) => up(context, command.optsWithGlobals<UpOptions>()));
+}
+
+async function up({ config, terminal, startLocalStack }: Context, options: UpOptions): Promise<void> {
+  const settings = {
+    httpPort: options.port === undefined ? config.httpPort : wholeNumber("--port", options.port, 1, 65_535),
+    grpcPort:
+      options.grpcPort === undefined ? config.grpcPort : wholeNumber("--grpc-port", options.grpcPort, 1, 65_535),
+    dataDir: options.dataDir === undefined ? config.dataDir : resolve(options.dataDir),
+    pluginHosts:
+      options.pluginHosts === undefined
+        ? config.pluginHosts
+        : wholeNumber("--plugin-hosts", options.pluginHosts, 1, 64),
+    log: (line: string) => terminal.note(line),
+  };
+  const wish = stopWish(terminal);
+  try {
+    const stack = await startLocalStack(settings);
+    // A wish to stop that came while it started is met now: only a whole stack can be stopped in order.
+    if (!wish.made) announce(terminal, stack, options.json);
+    const ended = await Promise.race([stack.stopped.then(() => "ended" as const), wish.promise]);
+    if (ended === "ended" && !wish.made)
+      throw new CliError(ExitCode.failure, "the mesh has stopped by itself", "its log above says why");
+    await stack.stop();
+    terminal.note("stopped");
+  } finally {
+    wish.forget();
+  }
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+function stopWish(terminal: Terminal): { readonly promise: Promise<"asked">; readonly made: boolean; forget(): void } {
+  const { promise, resolve: wished } = Promise.withResolvers<"asked">();
+  let made = false;
+  const onSignal = (): void => {
+    if (made) process.exit(ExitCode.interrupted);
+    made = true;
+    terminal.note("stopping; Ctrl-C again to stop at once");
+    wished("asked");
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    promise,
+    get made() {
+      return made;
+    },
+    forget: () => signals.forEach((signal) => process.off(signal, onSignal)),
+  };
+}
+
+function announce(terminal: Terminal, stack: LocalStack, json: boolean | undefined): void {
+  const { url, operatorTokenFile } = stack;
+  const curl = curlLine(url, operatorTokenFile);
+  if (json) return terminal.json({ url, operatorTokenFile, curl });
+  terminal.print(
+    [
+      "",
+      terminal.paint("bold", `Warren runs at ${url}`),
+      `The operator's token is in ${oneLine(operatorTokenFile)}`,
+      "",
+      "Say something to it:",
+      `  ${curl}`,
+      "",
+      'Or pair this device with "warren pair --approve" and talk with "warren chat". Ctrl-C stops everything.',
+      "",
+    ].join("\n"),
+  );
+}
+
+/** A line for any shell. The token goes through a pipe: in curl's arguments every user of the machine could read it. */
+function curlLine(url: string, tokenFile: string): string {
+  return (
+    `sed 's/^/Authorization: Bearer /' ${quote(tokenFile)} | ` +
+    `curl -sS -H @- -H 'Content-Type: application/json' -d '{"message":"Hello!"}' ${url}/v1/chat`
+  );
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

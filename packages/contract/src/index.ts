@@ -1,0 +1,5 @@
+export { eventContract } from "./events.ts";
+export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./json.ts";
+export { DEFAULT_TIMEOUT_MS, type HttpRoute, type MethodContract, methodContract, methods } from "./methods.ts";
+export { registry } from "./registry.ts";
+export { type FieldViolation, violations } from "./rules.ts";

@@ -1,0 +1,23 @@
+// The credentials of a local mesh: made once, kept in the data folder, one file a service, readable by its owner only.
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createCredentials, parseCredentials, services } from "@warren/mesh/policy";
+
+/** Where each service's credential lies, and the public keys for the NATS server. */
+export interface MeshCredentials {
+  readonly fileOf: (service: string) => string;
+  readonly publicKeys: Readonly<Record<string, string>>;
+}
+
+/** Reads the credentials in `folder`, making them at first. */
+export function meshCredentials(folder: string): MeshCredentials {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  const names = Object.keys(services);
+  const fileOf = (service: string): string => join(folder, `${service}.json`);
+  if (names.some((name) => !existsSync(fileOf(name))))
+    for (const [name, credentials] of Object.entries(createCredentials(names)))
+      writeFileSync(fileOf(name), JSON.stringify(credentials), { mode: 0o600 });
+  const first = parseCredentials(readFileSync(fileOf(names[0] ?? "gateway"), "utf8"));
+  return { fileOf, publicKeys: first.trusted.services };
+}

@@ -1,0 +1,47 @@
+// What each service of a local stack is told: the environment variables of its config.ts.
+import { join } from "node:path";
+
+export interface StackLayout {
+  readonly dataDir: string;
+  readonly natsUrl: string;
+  readonly redisPath: string;
+  readonly httpHost: string;
+  readonly httpPort: number;
+  readonly credentialsOf: (service: string) => string;
+  /** The surrounding environment. */
+  readonly inherited: NodeJS.ProcessEnv;
+}
+
+/** Where the operator's token lies. */
+export function operatorTokenFile(dataDir: string): string {
+  return join(dataDir, "operator-token");
+}
+
+/** The environment of one service process: its own settings, what a person set for Warren or OpenTelemetry, and no more. */
+export function serviceEnvironment(layout: StackLayout, service: string, instanceId: string): NodeJS.ProcessEnv {
+  const { dataDir, inherited } = layout;
+  const passed = Object.entries(inherited).filter(
+    ([name]) => ["PATH", "HOME", "LANG", "TZ", "TMPDIR"].includes(name) || /^(WARREN|OTEL|npm_config)_/.test(name),
+  );
+  const own: Record<string, NodeJS.ProcessEnv> = {
+    gateway: {
+      WARREN_HTTP_HOST: layout.httpHost,
+      WARREN_HTTP_PORT: String(layout.httpPort),
+      WARREN_REDIS_URL: `unix://${layout.redisPath}`,
+    },
+    auth: {
+      WARREN_OPERATOR_TOKEN_FILE: operatorTokenFile(dataDir),
+      WARREN_PAIRING_SHOW_CODE_IN_LOG: "true",
+    },
+    secrets: { WARREN_SECRETS_ROOT_KEY_FILE: join(dataDir, "secrets", "root.key") },
+    "plugin-host": { WARREN_PLUGIN_STORE_DIR: join(dataDir, "plugins") },
+  };
+  return {
+    ...Object.fromEntries(passed),
+    NODE_COMPILE_CACHE: join(dataDir, "cache"),
+    WARREN_NATS_URL: layout.natsUrl,
+    WARREN_MESH_CREDENTIALS: layout.credentialsOf(service),
+    WARREN_INSTANCE_ID: instanceId,
+    ...own[service],
+  };
+}

@@ -1,0 +1,135 @@
+// Who a call is made for: an assertion signed by a service's nkey, verified offline by every other service.
+// Form: base64url(JSON) "." base64url(Ed25519 signature). It travels unchanged through nested calls.
+import { type KeyObject, sign, verify } from "node:crypto";
+import { privateKeyOf, publicKeyOf } from "./identity.ts";
+import { RpcError, StatusCode } from "./status.ts";
+
+/** A verified caller. */
+export interface Caller {
+  /** `device:<id>`, `operator`, `key:<id>`, `service:<name>` or `anonymous`. */
+  readonly principal: string;
+  readonly tenant: string;
+  readonly device?: string;
+  /** What the caller holds; `*` is everything. */
+  readonly scopes: readonly string[];
+  /** The client's address as the edge saw it. */
+  readonly address?: string;
+  /** When the assertion ends, in milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** A signed statement of who the caller is, opaque to those who pass it on. */
+export type CallerAssertion = string & { readonly assertion: unique symbol };
+
+/** How long what a service asserts of itself holds, in milliseconds. */
+const SELF_ASSERTION_MS = 300_000;
+/** How far clocks of two machines may differ, in milliseconds. */
+const CLOCK_SKEW_MS = 30_000;
+const CACHE_SIZE = 4096;
+
+/** Signs assertions as one service. */
+export class CallerSigner {
+  readonly #service: string;
+  readonly #key: KeyObject;
+  #own: { assertion: CallerAssertion; expiresAt: number } | undefined;
+
+  constructor(service: string, seed: string) {
+    this.#service = service;
+    this.#key = privateKeyOf(seed);
+  }
+
+  /** An assertion of `caller`. Services trust it only from a service whose policy lets it speak for users. */
+  assert(caller: Caller): CallerAssertion {
+    const body = Buffer.from(JSON.stringify({ ...caller, iss: this.#service }));
+    return `${body.toString("base64url")}.${sign(null, body, this.#key).toString("base64url")}` as CallerAssertion;
+  }
+
+  /** The assertion of this service itself, for calls made for no user. */
+  self(): CallerAssertion {
+    const time = Date.now();
+    if (!this.#own || this.#own.expiresAt - time < SELF_ASSERTION_MS / 2) {
+      const expiresAt = time + SELF_ASSERTION_MS;
+      const caller = { principal: `service:${this.#service}`, tenant: "default", scopes: ["*"], expiresAt };
+      this.#own = { assertion: this.assert(caller), expiresAt };
+    }
+    return this.#own.assertion;
+  }
+}
+
+/** The public keys that a service trusts: of every service of its mesh, and which of them may speak for users. */
+export interface TrustedKeys {
+  /** Public nkeys (`U…`) by service name. */
+  readonly services: Readonly<Record<string, string>>;
+  /** Names of the services whose word about users is believed: the gateway. */
+  readonly speakForUsers: readonly string[];
+}
+
+/** Verifies assertions, and remembers those it has verified by their bytes. */
+export class CallerVerifier {
+  readonly #keys: ReadonlyMap<string, KeyObject>;
+  readonly #speakForUsers: ReadonlySet<string>;
+  readonly #verified = new Map<string, Caller>();
+
+  constructor(trusted: TrustedKeys) {
+    this.#keys = new Map(Object.entries(trusted.services).map(([name, key]) => [name, publicKeyOf(key)]));
+    this.#speakForUsers = new Set(trusted.speakForUsers);
+  }
+
+  /**
+   * The caller that an assertion names.
+   * @throws RpcError UNAUTHENTICATED when it is missing, malformed, expired, badly signed, or by a service that may not say it.
+   */
+  verify(assertion: string | undefined): Caller {
+    if (!assertion) throw refused("The call carries no caller assertion");
+    const known = this.#verified.get(assertion);
+    if (known) {
+      if (known.expiresAt + CLOCK_SKEW_MS >= Date.now()) return known;
+      this.#verified.delete(assertion);
+      throw refused("The caller assertion has expired");
+    }
+    const caller = this.#check(assertion);
+    if (this.#verified.size >= CACHE_SIZE) this.#verified.delete(this.#verified.keys().next().value ?? "");
+    this.#verified.set(assertion, caller);
+    return caller;
+  }
+
+  #check(assertion: string): Caller {
+    const [body, signature, ...rest] = assertion.split(".").map((part) => Buffer.from(part, "base64url"));
+    if (!body?.length || !signature?.length || rest.length) throw refused("The caller assertion is malformed");
+    const claims = parse(body);
+    const key = this.#keys.get(claims.iss);
+    if (!key || !verify(null, body, key, signature))
+      throw refused("The caller assertion is not signed by a known service");
+    if (claims.principal !== `service:${claims.iss}` && !this.#speakForUsers.has(claims.iss))
+      throw refused(`The service ${claims.iss} may not speak for ${claims.principal.split(":")[0]} callers`);
+    if (claims.expiresAt + CLOCK_SKEW_MS < Date.now()) throw refused("The caller assertion has expired");
+    const { iss: _, ...caller } = claims;
+    return Object.freeze(caller);
+  }
+}
+
+function parse(body: Buffer): Caller & { iss: string } {
+  try {
+    const claims = JSON.parse(body.toString()) as Partial<Caller & { iss: string }>;
+    const { iss, principal, tenant, scopes, expiresAt } = claims;
+    const texts = [iss, principal, tenant].every((each) => typeof each === "string");
+    if (texts && Array.isArray(scopes) && typeof expiresAt === "number") return claims as Caller & { iss: string };
+  } catch {
+    // Told below, as for every other malformed assertion.
+  }
+  throw refused("The caller assertion is malformed");
+}
+
+function refused(message: string): RpcError {
+  return new RpcError(StatusCode.UNAUTHENTICATED, message, { reason: "CALLER_REFUSED" });
+}
+
+/**
+ * Whether a caller holds a scope. `public` needs nothing; `internal` only services hold; services may call whatever
+ * the mesh's policy lets them reach; `*` is every scope but `internal`.
+ */
+export function holdsScope(caller: Pick<Caller, "principal" | "scopes">, scope: string): boolean {
+  if (scope === "public" || caller.principal.startsWith("service:")) return true;
+  if (scope === "internal") return false;
+  return caller.scopes.includes("*") || caller.scopes.includes(scope);
+}

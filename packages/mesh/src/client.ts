@@ -1,0 +1,297 @@
+// Calls to other services.
+import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import type { MethodContract } from "@warren/contract";
+import type { Span } from "@opentelemetry/api";
+import type { CallOptions } from "./call-context.ts";
+import type { CallerSigner } from "./caller.ts";
+import type { Connection } from "./connection.ts";
+import { deadlineWithin, now, remainingMs } from "./deadline.ts";
+import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
+import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
+import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
+import { decodeStatus, RpcError, StatusCode } from "./status.ts";
+import { StreamReader } from "./stream/reader.ts";
+import { cancelSubject, keyToken, methodSubject } from "./subject.ts";
+import { endSpan, inject, startClientSpan } from "./telemetry.ts";
+import type { TimerWheel } from "./timer-wheel.ts";
+
+/** How long {@link Client.gather} waits for one more answer after the last, in milliseconds. */
+const GATHER_STALL_MS = 150;
+
+export interface ClientDependencies {
+  readonly connection: Connection;
+  readonly inbox: Inbox;
+  readonly wheel: TimerWheel;
+  readonly signer: CallerSigner;
+}
+
+interface Attempt {
+  readonly method: MethodContract;
+  readonly subject: string;
+  readonly request: Uint8Array;
+  readonly deadline: number;
+  readonly attempt: number;
+  readonly span: Span;
+  readonly options: CallOptions;
+}
+
+/** Calls methods with messages that are already bytes; typed clients stand on it. */
+export class Client {
+  readonly #connection: Connection;
+  readonly #inbox: Inbox;
+  readonly #wheel: TimerWheel;
+  readonly #signer: CallerSigner;
+  readonly #budget = new RetryBudget();
+  readonly #pending = new Set<(error: RpcError) => void>();
+
+  constructor({ connection, inbox, wheel, signer }: ClientDependencies) {
+    this.#connection = connection;
+    this.#inbox = inbox;
+    this.#wheel = wheel;
+    this.#signer = signer;
+    connection.onLost(() => this.#failPending());
+  }
+
+  /**
+   * One request, one answer.
+   * @throws RpcError whatever the service answered; UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED when it did not.
+   */
+  async call(
+    method: MethodContract,
+    request: Uint8Array,
+    options: CallOptions = {},
+    key?: string,
+  ): Promise<Uint8Array> {
+    const span = startClientSpan(method.service, method.name);
+    try {
+      const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+      const response = await this.#withRetries(
+        method,
+        key,
+        options,
+        (subject, attempt) => this.#once({ method, subject, request, deadline, attempt, span, options }),
+        deadline,
+      );
+      endSpan(span);
+      return response;
+    } catch (error) {
+      endSpan(span, error as RpcError);
+      throw error;
+    }
+  }
+
+  /** One request, many answers. Ending the iteration cancels the stream at the service. */
+  async *stream(
+    method: MethodContract,
+    request: Uint8Array,
+    options: CallOptions = {},
+    key?: string,
+  ): AsyncGenerator<Uint8Array> {
+    const span = startClientSpan(method.service, method.name);
+    let failure: RpcError | undefined;
+    try {
+      const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+      const reader = await this.#withRetries(
+        method,
+        key,
+        options,
+        (subject, attempt) => this.#open({ method, subject, request, deadline, attempt, span, options }),
+        deadline,
+      );
+      yield* reader;
+    } catch (error) {
+      failure = error as RpcError;
+      throw error;
+    } finally {
+      endSpan(span, failure);
+    }
+  }
+
+  /** One request to every replica of every service that serves the method; their answers, in the order they came. */
+  async gather(method: MethodContract, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array[]> {
+    const span = startClientSpan(method.service, method.name);
+    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+    const answers: Uint8Array[] = [];
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const route = this.#inbox.open((message) => {
+          if (isNoResponders(message)) return end();
+          stall.clear();
+          stall = this.#wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
+          // One replica's failure does not spoil what the others know.
+          if (!header(message.headers, ERROR_CODE_HEADER)) answers.push(message.data);
+        });
+        const end = (): void => {
+          route.close();
+          stall.clear();
+          resolve();
+        };
+        let stall = this.#wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
+        try {
+          const subject = methodSubject(method.service, method.name);
+          this.#publish({ method, subject, request, deadline, attempt: 1, span, options }, route);
+        } catch (error) {
+          end();
+          reject(error as RpcError);
+        }
+      });
+      endSpan(span);
+      return answers;
+    } catch (error) {
+      endSpan(span, error as RpcError);
+      throw error;
+    }
+  }
+
+  async #withRetries<T>(
+    method: MethodContract,
+    key: string | undefined,
+    options: CallOptions,
+    attemptOnce: (subject: string, attempt: number) => Promise<T>,
+    deadline: number,
+  ): Promise<T> {
+    this.#budget.deposit();
+    const base = methodSubject(method.service, method.name);
+    const keyed =
+      method.keyField === undefined || key === undefined ? base : `${base}.${keyToken(key, method.keyField)}`;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await attemptOnce(keyed, attempt).catch((error: RpcError) => {
+          // Nobody holds the key now: any replica can say whether it exists, or bring it up.
+          if (keyed !== base && neverRan(error)) return attemptOnce(base, attempt);
+          throw error;
+        });
+      } catch (error) {
+        const delay = retryDelayMs(attempt);
+        const again =
+          mayRetry(method, error as RpcError, attempt) && remainingMs(deadline) > delay && !options.signal?.aborted;
+        if (!again || !this.#budget.withdraw()) throw error;
+        await new Promise((resolve) => setTimeout(resolve, delay));
+      }
+    }
+  }
+
+  #once(attempt: Attempt): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const { options, deadline, method } = attempt;
+      const route = this.#inbox.open((message) => {
+        finish();
+        const error = errorOf(message, method);
+        if (error) reject(error);
+        else resolve(message.data);
+      });
+      const finish = (): void => {
+        route.close();
+        timer.clear();
+        this.#pending.delete(fail);
+        options.signal?.removeEventListener("abort", cancel);
+      };
+      const fail = (error: RpcError): void => {
+        finish();
+        reject(error);
+      };
+      const cancel = (): void => {
+        this.#cancel(method, route);
+        fail(cancelled(method, options.signal));
+      };
+      const timer = this.#wheel.at(deadline, () => fail(expired(method)));
+      if (options.signal?.aborted) return fail(cancelled(method, options.signal));
+      options.signal?.addEventListener("abort", cancel);
+      this.#pending.add(fail);
+      try {
+        this.#publish(attempt, route);
+      } catch (error) {
+        fail(error as RpcError);
+      }
+    });
+  }
+
+  #open(attempt: Attempt): Promise<StreamReader> {
+    const { method, deadline, options } = attempt;
+    const reader = new StreamReader({
+      connection: this.#connection,
+      inbox: this.#inbox,
+      wheel: this.#wheel,
+      deadline,
+      signal: options.signal,
+      onExpired: () => expired(method),
+      onCancelled: () => cancelled(method, options.signal),
+      errorOf: (message) => errorOf(message, method),
+      onUnaccepted: (route) => this.#cancel(method, route),
+    });
+    const fail = (error: RpcError): void => reader.fail(error);
+    this.#pending.add(fail);
+    reader.onEnd(() => this.#pending.delete(fail));
+    try {
+      this.#publish(attempt, reader.route, reader.window);
+    } catch (error) {
+      reader.fail(error as RpcError);
+    }
+    return reader.accepted.then(() => reader);
+  }
+
+  #publish(
+    { method, subject, request, deadline, attempt, span, options }: Attempt,
+    route: Route,
+    window?: string,
+  ): void {
+    this.#connection.assertUp();
+    const left = remainingMs(deadline);
+    if (left <= 0) throw expired(method);
+    const carried = headers();
+    carried.set(RPC_HEADER, packCall({ remainingMs: left, attempt, idempotencyKey: options.idempotencyKey }));
+    carried.set(CALLER_HEADER, options.assertion ?? this.#signer.self());
+    if (window) carried.set(STREAM_HEADER, window);
+    inject(span, carried);
+    assertFits(request, carried, this.#connection.maxPayload, method);
+    this.#connection.nats.publish(subject, request, { reply: route.subject, headers: carried });
+  }
+
+  #cancel(method: MethodContract, route: Route): void {
+    if (this.#connection.up) this.#connection.nats.publish(cancelSubject(method.service), route.subject);
+  }
+
+  #failPending(): void {
+    const error = new RpcError(StatusCode.UNAVAILABLE, "The connection to NATS was lost while the call waited", {
+      reason: "DISCONNECTED",
+    });
+    for (const fail of [...this.#pending]) fail(error);
+  }
+}
+
+function errorOf(message: Msg, method: MethodContract): RpcError | undefined {
+  if (isNoResponders(message))
+    return new RpcError(StatusCode.UNAVAILABLE, `No replica of ${method.service} answers now`, {
+      reason: "NO_RESPONDERS",
+      retryAfterMs: 1000,
+    });
+  return header(message.headers, ERROR_CODE_HEADER) === undefined ? undefined : decodeStatus(message.data);
+}
+
+function expired(method: MethodContract): RpcError {
+  return new RpcError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`);
+}
+
+function cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {
+  return new RpcError(
+    StatusCode.CANCELLED,
+    `${method.path} was cancelled by its caller`,
+    {},
+    { cause: signal?.reason },
+  );
+}
+
+/** What an encoded header line costs beside its name and value, and what the block itself costs. */
+const HEADER_LINE = 4;
+const HEADER_BLOCK = 16;
+
+function assertFits(request: Uint8Array, carried: MsgHdrs, most: number, method: MethodContract): void {
+  let size = request.length + HEADER_BLOCK;
+  for (const [name, values] of carried) for (const value of values) size += name.length + value.length + HEADER_LINE;
+  if (size <= most) return;
+  throw new RpcError(
+    StatusCode.RESOURCE_EXHAUSTED,
+    `A request of ${size} bytes to ${method.path} is over the mesh's limit of ${most}`,
+    { reason: "TOO_LARGE" },
+  );
+}

@@ -1,0 +1,18 @@
+// Deadlines: points on this process's monotonic clock, in milliseconds. On the wire they travel as remaining time, so
+// that clocks need not agree.
+
+/** Milliseconds on the monotonic clock. */
+export function now(): number {
+  return performance.now();
+}
+
+/** The earlier of a deadline that was given (by a caller) and one `timeoutMs` from now. */
+export function deadlineWithin(timeoutMs: number, given?: number): number {
+  const own = now() + timeoutMs;
+  return given === undefined ? own : Math.min(own, given);
+}
+
+/** Milliseconds left, never negative. */
+export function remainingMs(deadline: number): number {
+  return Math.max(0, deadline - now());
+}

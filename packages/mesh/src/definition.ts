@@ -1,0 +1,50 @@
+// The generated definitions of services, as types: what a handler takes and returns, what a client offers.
+import type { CallContext, CallOptions } from "./call-context.ts";
+
+/** The code that ts-proto generates for a message. */
+export interface MessageType<T = never, P = never> {
+  readonly $type: string;
+  encode(message: T): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): T;
+  fromPartial(partial: P): T;
+}
+
+/** A method of a generated definition. */
+export interface MethodDefinition {
+  readonly name: string;
+  readonly requestType: unknown;
+  readonly responseType: unknown;
+  readonly responseStream: boolean;
+}
+
+/** A generated definition: `AuthServiceDefinition`. */
+export interface ServiceDefinition {
+  readonly fullName: string;
+  readonly methods: Readonly<Record<string, MethodDefinition>>;
+}
+
+type Whole<T> = T extends { decode(...bytes: never[]): infer Message } ? Message : never;
+type Partial<T> = T extends { fromPartial(object: infer Message): unknown } ? Message : never;
+
+/** What a service implements: one function for each method of its definition. */
+export type Handlers<D extends ServiceDefinition> = {
+  readonly [K in keyof D["methods"]]: D["methods"][K]["responseStream"] extends true
+    ? (
+        request: Whole<D["methods"][K]["requestType"]>,
+        ctx: CallContext,
+      ) => AsyncIterable<Partial<D["methods"][K]["responseType"]>>
+    : (
+        request: Whole<D["methods"][K]["requestType"]>,
+        ctx: CallContext,
+      ) => Promise<Partial<D["methods"][K]["responseType"]>>;
+};
+
+/** What a caller uses: one function for each method of the definition. Options may be a handler's own context. */
+export type ServiceClient<D extends ServiceDefinition> = {
+  readonly [K in keyof D["methods"]]: (
+    request: Partial<D["methods"][K]["requestType"]>,
+    options?: CallOptions,
+  ) => D["methods"][K]["responseStream"] extends true
+    ? AsyncIterable<Whole<D["methods"][K]["responseType"]>>
+    : Promise<Whole<D["methods"][K]["responseType"]>>;
+};

@@ -1,0 +1,50 @@
+// What a call carries beside its message. One packed header: each further one costs throughput (see mesh-protocol.md).
+import { headers, type MsgHdrs } from "@nats-io/transport-node";
+
+/** Remaining milliseconds, attempt and idempotency key of a call: `1500;1;key`. */
+export const RPC_HEADER = "Warren-Rpc";
+/** The caller's assertion. */
+export const CALLER_HEADER = "Warren-Caller";
+/** Set on a request for a stream: the frames and bytes that the client takes before it grants more: `256;1048576`. */
+export const STREAM_HEADER = "Warren-Stream";
+/** Set on an answer that is an error (ADR-32), so that `nats` tools read it too. */
+export const ERROR_CODE_HEADER = "Nats-Service-Error-Code";
+export const ERROR_HEADER = "Nats-Service-Error";
+
+/** The packed part of a call. */
+export interface CallHeader {
+  readonly remainingMs: number;
+  /** From 1. */
+  readonly attempt: number;
+  readonly idempotencyKey: string | undefined;
+}
+
+/** Writes the packed header. */
+export function packCall({ remainingMs, attempt, idempotencyKey }: CallHeader): string {
+  return `${Math.ceil(remainingMs)};${attempt};${idempotencyKey ? encodeURIComponent(idempotencyKey) : ""}`;
+}
+
+/** Reads the packed header; undefined when it is missing or malformed. */
+export function unpackCall(text: string | undefined): CallHeader | undefined {
+  const match = text && /^(\d{1,10});(\d{1,4});([A-Za-z0-9%_.!~*'()-]{0,512})$/.exec(text);
+  if (!match) return undefined;
+  try {
+    const idempotencyKey = match[3] ? decodeURIComponent(match[3]) : undefined;
+    return { remainingMs: Number(match[1]), attempt: Number(match[2]), idempotencyKey };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads a header that may be absent. */
+export function header(from: MsgHdrs | undefined, name: string): string | undefined {
+  return from?.get(name) || undefined;
+}
+
+/** Headers of an error. The message stands on one line: a header cannot hold more. */
+export function errorHeaders(code: number, message: string): MsgHdrs {
+  const result = headers();
+  result.set(ERROR_CODE_HEADER, String(code));
+  result.set(ERROR_HEADER, message.replaceAll(/[^\x20-\x7e]+/g, " ").slice(0, 256) || "error");
+  return result;
+}

@@ -1,0 +1,17 @@
+export type { CallContext, CallOptions } from "./call-context.ts";
+export { type Caller, type CallerAssertion, holdsScope, type TrustedKeys } from "./caller.ts";
+export type { MeshLog } from "./connection.ts";
+export { deadlineWithin, remainingMs } from "./deadline.ts";
+export type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
+export type { EventMeta, EventSubscription, EventType } from "./events.ts";
+export { seedBytes } from "./identity.ts";
+export { connectMesh, Mesh, type MeshOptions } from "./mesh.ts";
+export { parseCredentials, type ServiceCredentials } from "./policy/credentials.ts";
+export type { ServedKey } from "./server.ts";
+export { bytesCodec, type Codec, jsonCodec, protoCodec } from "./state/codec.ts";
+export { type Change, type Entry, Kv, lostRace } from "./state/kv.ts";
+export type { KvCache } from "./state/kv-cache.ts";
+export type { Log, LogContent } from "./state/log.ts";
+export type { ObjectBucket } from "./state/objects.ts";
+export { RpcError, StatusCode, type StatusDetails, statusName } from "./status.ts";
+export { contextFrom, traceparentOf } from "./telemetry.ts";

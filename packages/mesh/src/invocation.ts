@@ -1,0 +1,52 @@
+// One call that is being served: its deadline, its cancellation, its caller.
+import type { CallContext } from "./call-context.ts";
+import type { Caller, CallerAssertion } from "./caller.ts";
+import { RpcError, StatusCode } from "./status.ts";
+import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
+
+/** The context of one call. The signal is made when a handler first asks for it: most never do. */
+export class Invocation implements CallContext {
+  readonly deadline: number;
+  readonly caller: Caller;
+  readonly assertion: CallerAssertion;
+  readonly idempotencyKey: string | undefined;
+  readonly attempt: number;
+  readonly #timer: WheelTimer;
+  #controller: AbortController | undefined;
+  #reason: RpcError | undefined;
+
+  constructor(call: Omit<CallContext, "signal">, wheel: TimerWheel) {
+    this.deadline = call.deadline;
+    this.caller = call.caller;
+    this.assertion = call.assertion;
+    this.idempotencyKey = call.idempotencyKey;
+    this.attempt = call.attempt;
+    this.#timer = wheel.at(call.deadline, () =>
+      this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served")),
+    );
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#reason) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Why the call was ended before its time, if it was. */
+  get aborted(): RpcError | undefined {
+    return this.#reason;
+  }
+
+  /** Tells the handler to stop. */
+  abort(reason: RpcError): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(this.#reason);
+  }
+
+  /** The call is over. */
+  end(): void {
+    this.#timer.clear();
+  }
+}

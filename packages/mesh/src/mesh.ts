@@ -1,0 +1,239 @@
+// The mesh as a service sees it: serve and call methods, publish and receive events, keep state.
+import { randomUUID } from "node:crypto";
+import type { JetStreamClient } from "@nats-io/jetstream";
+import { type MethodContract, methodContract } from "@warren/contract";
+import type { CallOptions } from "./call-context.ts";
+import { type Caller, type CallerAssertion, CallerSigner, CallerVerifier } from "./caller.ts";
+import { Client } from "./client.ts";
+import { Connection, type MeshLog } from "./connection.ts";
+import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
+import { serveDiscovery } from "./discovery.ts";
+import { type EventMeta, Events, type EventSubscription, type EventType, type SubscribeOptions } from "./events.ts";
+import { Inbox } from "./inbox.ts";
+import type { ServiceCredentials } from "./policy/credentials.ts";
+import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
+import { type ServedKey, Server } from "./server.ts";
+import type { Codec } from "./state/codec.ts";
+import { openJetStream, type StateDependencies } from "./state/jetstream.ts";
+import { Kv } from "./state/kv.ts";
+import { Log } from "./state/log.ts";
+import { ObjectBucket } from "./state/objects.ts";
+import { TimerWheel } from "./timer-wheel.ts";
+
+export interface MeshOptions {
+  /** `nats://…` or `tls://…`, one or more of one cluster. */
+  readonly servers: readonly string[];
+  readonly credentials: ServiceCredentials;
+  readonly log: MeshLog;
+  readonly instanceId?: string;
+  /** The software's version, for discovery. */
+  readonly version?: string;
+  readonly description?: string;
+  /** Copies of each piece of state: 1 on one machine, 3 in production. */
+  readonly replicas?: number;
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+}
+
+/** How long calls in flight may go on during a drain, in milliseconds. */
+const DRAIN_GRACE_MS = 25_000;
+
+type StateName = keyof typeof state;
+
+/** Joins a mesh as one of its services. */
+export async function connectMesh(options: MeshOptions): Promise<Mesh> {
+  const { credentials, servers, log, tls } = options;
+  const connection = await Connection.open({
+    name: credentials.service,
+    seed: credentials.seed,
+    servers,
+    log,
+    ...(tls ? { tls } : {}),
+  });
+  return new Mesh(connection, options);
+}
+
+/** One service's membership of a mesh. */
+export class Mesh {
+  /** The service's name. */
+  readonly name: string;
+  /** This process among the service's replicas. */
+  readonly instanceId: string;
+  readonly #connection: Connection;
+  readonly #client: Client;
+  readonly #server: Server;
+  readonly #events: Events;
+  readonly #signer: CallerSigner;
+  readonly #wheel = new TimerWheel();
+  readonly #policy: ServicePolicy;
+  readonly #replicas: number;
+  #js: JetStreamClient | undefined;
+
+  constructor(connection: Connection, options: MeshOptions) {
+    const { service, seed, trusted } = options.credentials;
+    const policies: Readonly<Record<string, ServicePolicy>> = services;
+    const policy = policies[service];
+    if (!policy) throw new Error(`The mesh's policy has no service ${service}`);
+    this.name = service;
+    this.instanceId = options.instanceId ?? randomUUID();
+    this.#policy = policy;
+    this.#replicas = options.replicas ?? 1;
+    this.#connection = connection;
+    this.#signer = new CallerSigner(service, seed);
+    const inbox = new Inbox(connection);
+    const wheel = this.#wheel;
+    this.#client = new Client({ connection, inbox, wheel, signer: this.#signer });
+    const verifier = new CallerVerifier(trusted);
+    this.#server = new Server({ name: service, connection, inbox, wheel, verifier, log: options.log });
+    this.#events = new Events(connection, options.log);
+    serveDiscovery({
+      name: service,
+      instanceId: this.instanceId,
+      version: options.version ?? "0.0.0",
+      description: options.description ?? "",
+      connection,
+      server: this.#server,
+    });
+  }
+
+  /** Whether messages flow now; false while NATS is away. */
+  get up(): boolean {
+    return this.#connection.up;
+  }
+
+  /** Calls back when NATS is there again after an absence, until the returned function is called. */
+  onReconnect(callback: () => void): () => void {
+    return this.#connection.onBack(callback);
+  }
+
+  /** Serves every method of a contract. Resolves when calls arrive. */
+  serve<D extends ServiceDefinition>(definition: D, handlers: Handlers<D>): Promise<void> {
+    return this.#server.serve(definition, handlers);
+  }
+
+  /** Serves one key of a keyed method, beside the base subject that {@link serve} serves. */
+  serveKey<D extends ServiceDefinition>(
+    definition: D,
+    method: keyof D["methods"] & string,
+    key: string,
+  ): Promise<ServedKey> {
+    const name = definition.methods[method]?.name ?? method;
+    return this.#server.serveKey(methodContract(definition.fullName, name), key);
+  }
+
+  /** A typed client of another service. */
+  client<D extends ServiceDefinition>(definition: D): ServiceClient<D> {
+    const methods = Object.entries(definition.methods).map(([property, method]) => {
+      const contract = methodContract(definition.fullName, method.name);
+      return [property, this.#method(contract, method.requestType, method.responseType)];
+    });
+    return Object.fromEntries(methods) as ServiceClient<D>;
+  }
+
+  /** Calls a unary method with bytes. */
+  call(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): Promise<Uint8Array> {
+    return this.#client.call(method, request, options, key);
+  }
+
+  /** Calls a streaming method with bytes. */
+  stream(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): AsyncIterable<Uint8Array> {
+    return this.#client.stream(method, request, options, key);
+  }
+
+  /** Asks every replica. Concatenated, the answers are one message: protobuf merges by concatenation. */
+  gather(method: MethodContract, request: Uint8Array, options?: CallOptions): Promise<Uint8Array[]> {
+    return this.#client.gather(method, request, options);
+  }
+
+  /** Signs who a call is made for; other services believe it only of a service that may speak for users. */
+  assert(caller: Caller): CallerAssertion {
+    return this.#signer.assert(caller);
+  }
+
+  /** Publishes an event. */
+  publish<T>(type: EventType<T>, event: T, options?: { key?: string }): void {
+    this.#events.publish(type, event, options);
+  }
+
+  /** Receives an event, whoever publishes it. */
+  subscribe<T>(
+    type: EventType<T>,
+    handler: (event: T, meta: EventMeta) => void | Promise<void>,
+    options?: SubscribeOptions,
+  ): Promise<EventSubscription> {
+    return this.#events.subscribe(type, handler, options);
+  }
+
+  /** The next event that a predicate accepts. */
+  waitFor<T>(
+    type: EventType<T>,
+    predicate: (event: T) => boolean,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<T> {
+    return this.#events.waitFor(type, predicate, options);
+  }
+
+  /** A bucket of keys and values that the policy names. */
+  kv<T>(name: StateName, codec: Codec<T>): Promise<Kv<T>> {
+    return Kv.open(this.#spec(name, "kv"), this.#owns(name), codec, this.#state());
+  }
+
+  /** A stream of append-only logs that the policy names. */
+  log<T>(name: StateName, codec: Codec<T>): Promise<Log<T>> {
+    return Log.open(this.#spec(name, "stream"), codec, this.#state());
+  }
+
+  /** A bucket of objects that the policy names. */
+  objects(name: StateName): Promise<ObjectBucket> {
+    return ObjectBucket.open(this.#spec(name, "objects"), this.#owns(name), this.#state());
+  }
+
+  /**
+   * Takes no more calls and waits for those in flight; those still running after `graceMs` are cut with UNAVAILABLE.
+   * Calls to other services, events and state go on until {@link close}.
+   */
+  drain(graceMs = DRAIN_GRACE_MS): Promise<void> {
+    return this.#server.drain(graceMs);
+  }
+
+  /** Sends what is still to be sent, and leaves the mesh. */
+  async close(): Promise<void> {
+    this.#wheel.stop();
+    if (this.#connection.nats.isClosed()) return;
+    if (this.#connection.up) await this.#connection.nats.flush();
+    await this.#connection.nats.close();
+  }
+
+  #method(contract: MethodContract, requestType: unknown, responseType: unknown) {
+    const request = requestType as MessageType<object, object>;
+    const response = responseType as MessageType<object, object>;
+    const keyOf = (message: object): string | undefined =>
+      contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
+    const encode = (message: object): Uint8Array => request.encode(message).finish();
+    const client = this.#client;
+    if (contract.streaming)
+      return async function* (partial: object, options?: CallOptions) {
+        const message = request.fromPartial(partial);
+        for await (const answer of client.stream(contract, encode(message), options, keyOf(message)))
+          yield response.decode(answer);
+      };
+    return async (partial: object, options?: CallOptions) => {
+      const message = request.fromPartial(partial);
+      return response.decode(await client.call(contract, encode(message), options, keyOf(message)));
+    };
+  }
+
+  #spec(name: StateName, kind: StateSpec["kind"]): StateSpec {
+    const spec: StateSpec = state[name];
+    if (spec.kind !== kind) throw new Error(`The policy's state ${name} is of kind ${spec.kind}, not ${kind}`);
+    return spec;
+  }
+
+  #owns(name: StateName): boolean {
+    return this.#policy.owns.includes(name);
+  }
+
+  #state(): StateDependencies {
+    this.#js ??= openJetStream(this.#connection);
+    return { connection: this.#connection, js: this.#js, replicas: this.#replicas };
+  }
+}

@@ -1,0 +1,123 @@
+// Who serves what, who may call whom, and who holds which state: the one policy from which NATS' permissions are
+// generated, the same on one machine, in compose and on Kubernetes. What is not named here is denied.
+
+/** A bucket of keys and values, an append-only stream, or a bucket of objects. */
+export interface StateSpec {
+  readonly name: string;
+  readonly kind: "kv" | "stream" | "objects";
+  /** Bytes it may hold, so that a disk cannot fill quietly. */
+  readonly maxBytes: number;
+  /** How long an entry lives, in milliseconds; absent: until it is deleted. */
+  readonly ttlMs?: number;
+  /** Kept in memory only: worthless after a restart. */
+  readonly volatile?: boolean;
+}
+
+/** What one service does on the mesh. */
+export interface ServicePolicy {
+  /** Contracts it serves, by full name. */
+  readonly serves: readonly string[];
+  /** Contracts it calls. */
+  readonly calls: readonly string[];
+  /** Events it publishes, by name or prefix with `>`. */
+  readonly publishes: readonly string[];
+  /** Events it receives. */
+  readonly subscribes: readonly string[];
+  /** State it creates, reads and writes. */
+  readonly owns: readonly (keyof typeof state)[];
+  /** State of others that it reads. */
+  readonly reads: readonly (keyof typeof state)[];
+  /** State of others that it adds to. */
+  readonly writes: readonly (keyof typeof state)[];
+  /** Its word about users is believed. */
+  readonly speaksForUsers?: boolean;
+}
+
+const MiB = 1 << 20;
+
+/** All state of the mesh. */
+export const state = {
+  auth_devices: { name: "auth_devices", kind: "kv", maxBytes: 64 * MiB },
+  auth_pairings: { name: "auth_pairings", kind: "kv", maxBytes: 16 * MiB, ttlMs: 900_000 },
+  auth_refresh: { name: "auth_refresh", kind: "kv", maxBytes: 64 * MiB },
+  auth_keys: { name: "auth_keys", kind: "kv", maxBytes: MiB },
+  auth_signing: { name: "auth_signing", kind: "kv", maxBytes: MiB },
+  auth_credentials: { name: "auth_credentials", kind: "kv", maxBytes: 16 * MiB },
+  auth_revocations: { name: "auth_revocations", kind: "kv", maxBytes: 16 * MiB },
+  secrets: { name: "secrets", kind: "kv", maxBytes: 256 * MiB },
+  secrets_keyring: { name: "secrets_keyring", kind: "kv", maxBytes: MiB },
+  plugins: { name: "plugins", kind: "kv", maxBytes: 64 * MiB },
+  plugin_status: { name: "plugin_status", kind: "kv", maxBytes: 64 * MiB, ttlMs: 10_000, volatile: true },
+  plugin_hosts: { name: "plugin_hosts", kind: "kv", maxBytes: 8 * MiB, ttlMs: 10_000, volatile: true },
+  plugin_packages: { name: "plugin_packages", kind: "objects", maxBytes: 2048 * MiB },
+  agent_sessions: { name: "agent_sessions", kind: "stream", maxBytes: 1024 * MiB },
+  agent_session_index: { name: "agent_session_index", kind: "kv", maxBytes: 128 * MiB },
+  agent_turns: { name: "agent_turns", kind: "kv", maxBytes: 16 * MiB, ttlMs: 10_000, volatile: true },
+} as const satisfies Record<string, StateSpec>;
+
+const AUTH = "warren.auth.v1.AuthService";
+const AGENT = "warren.agent.v1.AgentService";
+const PLUGINS = "warren.plugins.v1.PluginService";
+const SECRETS = "warren.secrets.v1.SecretsService";
+const TELEMETRY = "warren.telemetry.v1.TelemetryService";
+
+/** The services of the mesh. */
+export const services = {
+  gateway: {
+    serves: [TELEMETRY],
+    calls: [AUTH, AGENT, PLUGINS, SECRETS, TELEMETRY],
+    publishes: ["system.>"],
+    subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
+    owns: [],
+    reads: ["auth_keys", "auth_credentials", "auth_revocations"],
+    writes: ["plugin_packages"],
+    speaksForUsers: true,
+  },
+  auth: {
+    serves: [AUTH, TELEMETRY],
+    calls: [],
+    publishes: ["system.>", "security.>"],
+    subscribes: [],
+    owns: [
+      "auth_devices",
+      "auth_pairings",
+      "auth_refresh",
+      "auth_keys",
+      "auth_signing",
+      "auth_credentials",
+      "auth_revocations",
+    ],
+    reads: [],
+    writes: [],
+  },
+  agent: {
+    serves: [AGENT, TELEMETRY],
+    calls: [PLUGINS],
+    publishes: ["system.>", "agent.>", "session.>"],
+    subscribes: ["plugin.>"],
+    owns: ["agent_sessions", "agent_session_index", "agent_turns"],
+    reads: ["plugin_status"],
+    writes: [],
+  },
+  "plugin-host": {
+    serves: [PLUGINS, TELEMETRY],
+    calls: [SECRETS, PLUGINS],
+    publishes: ["system.>", "plugin.>"],
+    subscribes: ["plugin.>"],
+    owns: ["plugins", "plugin_status", "plugin_hosts", "plugin_packages"],
+    reads: [],
+    writes: [],
+  },
+  secrets: {
+    serves: [SECRETS, TELEMETRY],
+    calls: [],
+    publishes: ["system.>", "security.>"],
+    subscribes: [],
+    owns: ["secrets", "secrets_keyring"],
+    reads: [],
+    writes: [],
+  },
+} as const satisfies Record<string, ServicePolicy>;
+
+/** The name of a service of the mesh. */
+export type ServiceName = keyof typeof services;

@@ -1,0 +1,287 @@
+// Serving methods: subscriptions, admission, checks before the handler, answers, and a drain that loses no call.
+import { context, type Span } from "@opentelemetry/api";
+import type { Msg, Subscription } from "@nats-io/transport-node";
+import { methodContract, type MethodContract, violations } from "@warren/contract";
+import { Admission } from "./admission.ts";
+import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
+import type { Connection, MeshLog } from "./connection.ts";
+import { deadlineWithin, now } from "./deadline.ts";
+import type { Handlers, MessageType, ServiceDefinition } from "./definition.ts";
+import { type Endpoint, EndpointStats } from "./endpoint.ts";
+import { CALLER_HEADER, errorHeaders, header, RPC_HEADER, STREAM_HEADER, unpackCall } from "./headers.ts";
+import { type Inbox, isInbox } from "./inbox.ts";
+import { Invocation } from "./invocation.ts";
+import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
+import { unpackWindow } from "./stream/credit.ts";
+import { StreamWriter } from "./stream/writer.ts";
+import { cancelSubject, keyToken, methodSubject } from "./subject.ts";
+import { endSpan, startServerSpan } from "./telemetry.ts";
+import type { TimerWheel } from "./timer-wheel.ts";
+
+export interface ServerDependencies {
+  /** The queue group: replicas of one service share its calls. */
+  readonly name: string;
+  readonly connection: Connection;
+  readonly inbox: Inbox;
+  readonly wheel: TimerWheel;
+  readonly verifier: CallerVerifier;
+  readonly log: MeshLog;
+}
+
+/** A key that this replica serves. */
+export interface ServedKey {
+  /** Takes no more calls for the key, and resolves when those taken are answered. */
+  drain(): Promise<void>;
+}
+
+const ANONYMOUS = { principal: "anonymous", tenant: "default", scopes: [], expiresAt: Number.MAX_SAFE_INTEGER };
+
+/** Serves methods until it is drained. */
+export class Server {
+  readonly endpoints = new Map<string, Endpoint>();
+  readonly #deps: ServerDependencies;
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #running = new Map<string, Invocation>();
+  readonly #idle = new Set<() => void>();
+  #inFlight = 0;
+
+  constructor(deps: ServerDependencies) {
+    this.#deps = deps;
+  }
+
+  /** Serves every method of a definition. Resolves when NATS sends calls here. */
+  async serve<D extends ServiceDefinition>(definition: D, handlers: Handlers<D>): Promise<void> {
+    for (const [property, method] of Object.entries(definition.methods)) {
+      const contract = methodContract(definition.fullName, method.name);
+      const handler = handlers[property as keyof Handlers<D>];
+      const endpoint = createEndpoint(contract, method, handler as unknown as Handler);
+      this.endpoints.set(contract.path, endpoint);
+      this.#subscribe(
+        methodSubject(contract.service, contract.name),
+        endpoint,
+        contract.everyReplica ? undefined : this.#deps.name,
+      );
+    }
+    const cancel = this.#deps.connection.subscribe(cancelSubject(definition.fullName), (message) =>
+      this.#onCancel(message),
+    );
+    this.#subscriptions.add(cancel);
+    await this.#deps.connection.nats.flush();
+  }
+
+  /** Serves one key of a keyed method, beside whatever other replicas serve it. */
+  async serveKey(method: MethodContract, key: string): Promise<ServedKey> {
+    const endpoint = this.endpoints.get(method.path);
+    if (!endpoint) throw new Error(`Serve ${method.service} before a key of ${method.path}`);
+    const subject = `${methodSubject(method.service, method.name)}.${keyToken(key, method.keyField)}`;
+    const calls = new Set<Promise<void>>();
+    const subscription = this.#subscribe(subject, endpoint, this.#deps.name, calls);
+    await this.#deps.connection.nats.flush();
+    return {
+      drain: async () => {
+        await this.#drainSubscription(subscription);
+        await Promise.all(calls);
+      },
+    };
+  }
+
+  /**
+   * Leaves without losing a call: no new ones, then those in flight, cut after `graceMs`.
+   * The order was measured: any other loses calls (mesh-protocol.md).
+   */
+  async drain(graceMs: number): Promise<void> {
+    await Promise.all([...this.#subscriptions].map((each) => this.#drainSubscription(each)));
+    if (this.#inFlight > 0) {
+      const cut = setTimeout(() => this.#cut(), graceMs);
+      await new Promise<void>((resolve) => this.#idle.add(resolve));
+      clearTimeout(cut);
+    }
+  }
+
+  async #drainSubscription(subscription: Subscription): Promise<void> {
+    this.#subscriptions.delete(subscription);
+    if (!this.#deps.connection.up || subscription.isClosed() || subscription.isDraining()) return;
+    await subscription.drain();
+  }
+
+  #cut(): void {
+    const reason = new RpcError(StatusCode.UNAVAILABLE, "The service stopped before the call ended", {
+      reason: "CUT_BY_DRAIN",
+    });
+    for (const invocation of this.#running.values()) invocation.abort(reason);
+    // Handlers that ignore their signal are answered for, and left behind.
+    for (const callback of this.#idle) callback();
+  }
+
+  #subscribe(subject: string, endpoint: Endpoint, queue: string | undefined, calls?: Set<Promise<void>>): Subscription {
+    const subscription = this.#deps.connection.subscribe(
+      subject,
+      (message) => {
+        const call = this.#serveCall(endpoint, message);
+        if (!calls) return;
+        calls.add(call);
+        void call.finally(() => calls.delete(call));
+      },
+      queue,
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  async #serveCall(endpoint: Endpoint, message: Msg): Promise<void> {
+    const { method, stats } = endpoint;
+    const reply = message.reply;
+    // An answer goes to inboxes only: whoever asks cannot make this service publish elsewhere.
+    if (!isInbox(reply)) return this.#deps.log.debug({ method: method.path }, "A call without an inbox was dropped");
+    const started = now();
+    this.#inFlight += 1;
+    const { span, within } = startServerSpan(method.service, method.name, header(message.headers, "traceparent"));
+    let failure: RpcError | undefined;
+    let invocation: Invocation | undefined;
+    try {
+      invocation = this.#invocation(method, message);
+      this.#running.set(reply, invocation);
+      const call = invocation;
+      await context.with(within, () => this.#admitted(endpoint, message, reply, call, span));
+    } catch (thrown) {
+      failure =
+        invocation?.aborted ??
+        toRpcError(thrown, (errorId, err) =>
+          context.with(within, () => this.#deps.log.error({ errorId, method: method.path, err }, "A handler failed")),
+        );
+      this.#answer(reply, encodeStatus(failure), failure);
+    } finally {
+      invocation?.end();
+      this.#running.delete(reply);
+      stats.record(now() - started, failure && `${statusName(failure.code)}: ${failure.message}`);
+      endSpan(span, failure);
+      this.#inFlight -= 1;
+      if (this.#inFlight === 0) for (const callback of this.#idle) callback();
+    }
+  }
+
+  #invocation(method: MethodContract, message: Msg): Invocation {
+    const call = unpackCall(header(message.headers, RPC_HEADER));
+    const assertion = header(message.headers, CALLER_HEADER) as CallerAssertion | undefined;
+    const caller =
+      assertion === undefined && method.scope === "public" ? ANONYMOUS : this.#deps.verifier.verify(assertion);
+    if (!holdsScope(caller, method.scope))
+      throw new RpcError(StatusCode.PERMISSION_DENIED, `${method.path} needs the scope ${method.scope}`, {
+        reason: "SCOPE_MISSING",
+        metadata: { scope: method.scope },
+      });
+    const deadline = deadlineWithin(call?.remainingMs ?? method.timeoutMs);
+    const { attempt = 1, idempotencyKey } = call ?? {};
+    const context = { deadline, caller, assertion: assertion ?? ("" as CallerAssertion), idempotencyKey, attempt };
+    return new Invocation(context, this.#deps.wheel);
+  }
+
+  async #admitted(endpoint: Endpoint, message: Msg, reply: string, invocation: Invocation, span: Span): Promise<void> {
+    const { admission } = endpoint;
+    // Work whose caller no longer waits is dropped, not run.
+    if (!admission.tryEnter() && !(await admission.enter(invocation.deadline)))
+      throw new RpcError(StatusCode.DEADLINE_EXCEEDED, "The call waited in the queue until its deadline");
+    try {
+      const request = decodeRequest(endpoint, message.data);
+      const answers = endpoint.run(request, invocation);
+      if (!(Symbol.asyncIterator in answers)) this.#answer(reply, await answers);
+      else await this.#stream(answers, message, reply, invocation, span);
+    } finally {
+      admission.leave();
+    }
+  }
+
+  async #stream(
+    answers: AsyncIterable<Uint8Array>,
+    message: Msg,
+    reply: string,
+    invocation: Invocation,
+    span: Span,
+  ): Promise<void> {
+    const window = unpackWindow(header(message.headers, STREAM_HEADER));
+    if (!window) throw new RpcError(StatusCode.INVALID_ARGUMENT, "A call of a streaming method names no window");
+    const { connection, inbox, wheel, log } = this.#deps;
+    const gone = new RpcError(StatusCode.CANCELLED, "The reader of the stream left");
+    const writer = new StreamWriter({ connection, inbox, wheel, reply, window, onGone: () => invocation.abort(gone) });
+    try {
+      for await (const answer of answers) {
+        if (invocation.aborted) throw invocation.aborted;
+        await writer.write(answer);
+        if (!writer.open) return;
+      }
+      writer.end(invocation.aborted);
+    } catch (thrown) {
+      const failure =
+        invocation.aborted ??
+        toRpcError(thrown, (errorId, err) => log.error({ errorId, err }, "A streaming handler failed"));
+      span.setAttribute("rpc.response.status_code", statusName(failure.code));
+      writer.end(failure);
+    }
+  }
+
+  #answer(reply: string, payload: Uint8Array, failure?: RpcError): void {
+    const { connection } = this.#deps;
+    if (!connection.up) return;
+    if (payload.length > connection.maxPayload) {
+      const error = new RpcError(
+        StatusCode.RESOURCE_EXHAUSTED,
+        `An answer of ${payload.length} bytes is over the mesh's limit`,
+        { reason: "TOO_LARGE" },
+      );
+      return this.#answer(reply, encodeStatus(error), error);
+    }
+    connection.nats.publish(reply, payload, failure ? { headers: errorHeaders(failure.code, failure.message) } : {});
+  }
+
+  #onCancel(message: Msg): void {
+    this.#running.get(message.string())?.abort(new RpcError(StatusCode.CANCELLED, "The caller cancelled the call"));
+  }
+}
+
+type Handler = (request: object, ctx: Invocation) => Promise<object> | AsyncIterable<object>;
+
+function createEndpoint(
+  method: MethodContract,
+  types: { requestType: unknown; responseType: unknown },
+  handler: Handler,
+): Endpoint {
+  const request = types.requestType as MessageType<object, object>;
+  const response = types.responseType as MessageType<object, object>;
+  const encode = (answer: object): Uint8Array => response.encode(response.fromPartial(answer)).finish();
+  return {
+    method,
+    decode: (bytes) => request.decode(bytes),
+    run: (message, ctx) => {
+      const answer = handler(message, ctx as Invocation);
+      return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
+    },
+    admission: new Admission(),
+    stats: new EndpointStats(),
+  };
+}
+
+async function* encodeEach(
+  answers: AsyncIterable<object>,
+  encode: (answer: object) => Uint8Array,
+): AsyncGenerator<Uint8Array> {
+  for await (const answer of answers) yield encode(answer);
+}
+
+/** Bytes that are no message of the contract, or one that breaks its rules, never reach a handler. */
+function decodeRequest(endpoint: Endpoint, bytes: Uint8Array): object {
+  let request: object;
+  try {
+    request = endpoint.decode(bytes);
+  } catch (cause) {
+    throw new RpcError(
+      StatusCode.INVALID_ARGUMENT,
+      `The request is no ${endpoint.method.input.typeName}`,
+      {},
+      { cause },
+    );
+  }
+  const found = violations(endpoint.method.input.typeName, request);
+  if (!found.length) return request;
+  const text = found.map(({ field, description }) => `${field} ${description}`).join("; ");
+  throw new RpcError(StatusCode.INVALID_ARGUMENT, text, { violations: found });
+}

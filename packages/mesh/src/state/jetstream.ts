@@ -1,0 +1,78 @@
+// What the kinds of state share: JetStream, its errors as ours, and waiting for what another service creates.
+import { JetStreamApiError, type JetStreamClient, jetstream } from "@nats-io/jetstream";
+import type { Connection } from "../connection.ts";
+import { RpcError, StatusCode } from "../status.ts";
+
+/** JetStream's code for an append or update whose expected sequence was not the last. */
+const WRONG_LAST_SEQUENCE = 10_071;
+/** How long a reader waits for the owner to create a bucket, in milliseconds. */
+const CREATION_PATIENCE_MS = 30_000;
+
+/** What state needs of the mesh. */
+export interface StateDependencies {
+  readonly connection: Connection;
+  readonly js: JetStreamClient;
+  /** Copies of each value: 1 on one machine, 3 in production. */
+  readonly replicas: number;
+}
+
+/** JetStream over a connection. */
+export function openJetStream(connection: Connection): JetStreamClient {
+  return jetstream(connection.nats, { timeout: 5000 });
+}
+
+/** Whether JetStream refused a write because another came first. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
+}
+
+/** Runs an operation on state; what JetStream and the connection throw becomes an RpcError. */
+export async function operate<T>(
+  { connection }: StateDependencies,
+  what: string,
+  operation: () => Promise<T>,
+): Promise<T> {
+  connection.assertUp();
+  // nats.js lets a request wait out its whole timeout when the connection is lost meanwhile.
+  const lost = Promise.withResolvers<never>();
+  const stop = connection.onLost(() => lost.reject(unavailable(what)));
+  try {
+    return await Promise.race([operation(), lost.promise]);
+  } catch (cause) {
+    if (cause instanceof RpcError) throw cause;
+    if (isConflict(cause))
+      throw new RpcError(StatusCode.ABORTED, `${what}: another writer came first`, { reason: "CONFLICT" }, { cause });
+    throw unavailable(what, cause);
+  } finally {
+    stop();
+  }
+}
+
+function unavailable(what: string, cause?: unknown): RpcError {
+  const why = cause instanceof Error ? `: ${cause.message}` : "";
+  return new RpcError(
+    StatusCode.UNAVAILABLE,
+    `${what} did not succeed${why}`,
+    { reason: "STATE_UNAVAILABLE" },
+    { cause },
+  );
+}
+
+/** Opens state that another service creates, waiting for it at first start. */
+export async function awaitCreation<T>(name: string, open: () => Promise<T>): Promise<T> {
+  const patience = Date.now() + CREATION_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await open();
+    } catch (cause) {
+      if (Date.now() > patience)
+        throw new RpcError(
+          StatusCode.UNAVAILABLE,
+          `The state ${name} is not there: is the service running that owns it?`,
+          {},
+          { cause },
+        );
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}

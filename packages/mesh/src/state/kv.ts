@@ -1,0 +1,207 @@
+// Keys and values with compare-and-set and watch, over a JetStream bucket.
+// KV gives no read-your-writes through followers: direct gets are off, and one-time use, leases and ownership are to be
+// decided by the success of a create or update, never by a read.
+import { type KV, Kvm, type KvEntry } from "@nats-io/kv";
+import type { StateSpec } from "../policy/policy.ts";
+import { RpcError, StatusCode } from "../status.ts";
+import { decodeToken, encodeToken } from "../subject.ts";
+import type { Codec } from "./codec.ts";
+import { awaitCreation, isConflict, operate, type StateDependencies } from "./jetstream.ts";
+import { KvCache } from "./kv-cache.ts";
+
+/** A value and where it stands. */
+export interface Entry<T> {
+  readonly key: string;
+  readonly value: T;
+  /** Pass it to update, so that nobody's change is lost. */
+  readonly revision: number;
+  readonly created: Date;
+}
+
+/** A change that a watch tells. */
+export interface Change<T> {
+  readonly key: string;
+  /** Undefined: deleted. */
+  readonly value: T | undefined;
+  readonly revision: number;
+}
+
+/** A bucket of values of one type. Keys are any text; dots part them into tokens, by which prefixes select. */
+export class Kv<T> {
+  readonly #bucket: KV;
+  readonly #name: string;
+  readonly #codec: Codec<T>;
+  readonly #deps: StateDependencies;
+
+  private constructor(bucket: KV, name: string, codec: Codec<T>, deps: StateDependencies) {
+    this.#bucket = bucket;
+    this.#name = name;
+    this.#codec = codec;
+    this.#deps = deps;
+  }
+
+  /** Opens a bucket; its owner creates it, others wait until it is there. */
+  static async open<T>(spec: StateSpec, owner: boolean, codec: Codec<T>, deps: StateDependencies): Promise<Kv<T>> {
+    const manager = new Kvm(deps.js);
+    const options = {
+      history: 1,
+      replicas: deps.replicas,
+      max_bytes: spec.maxBytes,
+      allow_direct: false,
+      storage: spec.volatile ? ("memory" as const) : ("file" as const),
+      ...(spec.ttlMs ? { ttl: spec.ttlMs } : {}),
+    };
+    const open = () => (owner ? manager.create(spec.name, options) : manager.open(spec.name, { allow_direct: false }));
+    // The owner tries again, too: JetStream takes a moment to be ready after a start.
+    const bucket = await awaitCreation(spec.name, async () => {
+      const opened = await open();
+      await opened.status();
+      return opened;
+    });
+    return new Kv(bucket, spec.name, codec, deps);
+  }
+
+  /** The value of a key. */
+  async get(key: string): Promise<Entry<T> | undefined> {
+    const entry = await this.#operate("Reading", () => this.#bucket.get(encodeKey(key)));
+    return entry && entry.operation === "PUT" ? this.#entry(entry) : undefined;
+  }
+
+  /**
+   * Sets a key that has no value.
+   * @returns its revision
+   * @throws RpcError ALREADY_EXISTS when it has one.
+   */
+  async create(key: string, value: T): Promise<number> {
+    try {
+      return await this.#operate("Creating an entry", () =>
+        this.#bucket.create(encodeKey(key), this.#codec.encode(value)),
+      );
+    } catch (cause) {
+      if (!(cause instanceof RpcError) || cause.code !== StatusCode.ABORTED) throw cause;
+      throw new RpcError(
+        StatusCode.ALREADY_EXISTS,
+        `The entry is already in ${this.#name}`,
+        { reason: "EXISTS" },
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * Sets a key if `revision` is still its newest.
+   * @returns its new revision
+   * @throws RpcError ABORTED when it is not.
+   */
+  update(key: string, value: T, revision: number): Promise<number> {
+    return this.#operate("Updating an entry", () =>
+      this.#bucket.update(encodeKey(key), this.#codec.encode(value), revision),
+    );
+  }
+
+  /** Sets a key, whatever it held. */
+  put(key: string, value: T): Promise<number> {
+    return this.#operate("Writing an entry", () => this.#bucket.put(encodeKey(key), this.#codec.encode(value)));
+  }
+
+  /**
+   * Removes a key and its value.
+   * @throws RpcError ABORTED when `revision` is given and no longer its newest.
+   */
+  delete(key: string, revision?: number): Promise<void> {
+    const options = revision === undefined ? {} : { previousSeq: revision };
+    return this.#operate("Deleting an entry", () => this.#bucket.purge(encodeKey(key), options));
+  }
+
+  /** Every key, or those whose first tokens are `prefix`. */
+  async keys(prefix?: string): Promise<string[]> {
+    return (await this.entries(prefix)).map((entry) => entry.key);
+  }
+
+  /** Every entry, or those whose first tokens are `prefix`. */
+  async entries(prefix?: string): Promise<Entry<T>[]> {
+    const found: Entry<T>[] = [];
+    await this.#operate("Listing entries", async () => {
+      const watch = await this.#bucket.watch({ key: filter(prefix), ignoreDeletes: false });
+      try {
+        // An empty bucket sends nothing at all, so ask how much there is.
+        if (watch.getProcessed() === 0 && (await this.#isEmpty(prefix))) return;
+        for await (const entry of watch) {
+          if (entry.operation === "PUT") found.push(this.#entry(entry));
+          if (entry.delta === 0) return;
+        }
+      } finally {
+        watch.stop();
+      }
+    });
+    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  /** Changes from now on, each key's present value first, then `caught-up`. Ends when `signal` fires or the connection is lost. */
+  async *watch(options: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<Change<T> | "caught-up"> {
+    const { connection } = this.#deps;
+    connection.assertUp();
+    const watch = await this.#bucket.watch({ key: filter(options.prefix) });
+    const stop = (): void => void watch.stop();
+    const forget = connection.onLost(stop);
+    options.signal?.addEventListener("abort", stop);
+    try {
+      if (options.signal?.aborted) return;
+      let caughtUp = await this.#isEmpty(options.prefix);
+      if (caughtUp) yield "caught-up";
+      for await (const entry of watch) {
+        const value = entry.operation === "PUT" ? this.#codec.decode(entry.value) : undefined;
+        yield { key: decodeKey(entry.key), value, revision: entry.revision };
+        if (caughtUp || entry.delta !== 0) continue;
+        caughtUp = true;
+        yield "caught-up";
+      }
+    } finally {
+      stop();
+      forget();
+      options.signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /** A copy in memory that a watch keeps fresh, also across a loss of the connection. Resolves when it is complete. */
+  cached(): Promise<KvCache<T>> {
+    return KvCache.open((signal) => this.watch({ signal }), this.#deps.connection);
+  }
+
+  async #isEmpty(prefix?: string): Promise<boolean> {
+    const { streams } = await this.#deps.js.jetstreamManager();
+    const info = await streams.info(`KV_${this.#name}`, { subjects_filter: `$KV.${this.#name}.${filter(prefix)}` });
+    return !info.state.subjects || Object.keys(info.state.subjects).length === 0;
+  }
+
+  #entry(entry: KvEntry): Entry<T> {
+    return {
+      key: decodeKey(entry.key),
+      value: this.#codec.decode(entry.value),
+      revision: entry.revision,
+      created: entry.created,
+    };
+  }
+
+  #operate<R>(what: string, operation: () => Promise<R>): Promise<R> {
+    return operate(this.#deps, `${what} of ${this.#name}`, operation);
+  }
+}
+
+/** Whether an error says that another writer came first. */
+export function lostRace(error: unknown): boolean {
+  const codes: readonly unknown[] = [StatusCode.ABORTED, StatusCode.ALREADY_EXISTS];
+  return isConflict(error) || (error instanceof RpcError && codes.includes(error.code));
+}
+
+function encodeKey(key: string): string {
+  return key.split(".").map(encodeToken).join(".");
+}
+
+function decodeKey(key: string): string {
+  return key.split(".").map(decodeToken).join(".");
+}
+
+function filter(prefix: string | undefined): string {
+  return prefix === undefined || prefix === "" ? ">" : `${encodeKey(prefix)}.>`;
+}

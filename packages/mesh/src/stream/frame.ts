@@ -1,0 +1,69 @@
+// Frames of a stream: one byte of kind, then what the kind needs; numbers are big-endian.
+// Server to client: ACK (its reply subject is the control inbox), DATA and MORE with a sequence number (MORE: the
+// message goes on in the next frame), END, ERROR with a google.rpc.Status, ALIVE.
+// Client to server: CREDIT with frames and bytes, CANCEL, ALIVE.
+
+export const FrameKind = { ACK: 1, DATA: 2, MORE: 3, END: 4, ERROR: 5, ALIVE: 6, CREDIT: 7, CANCEL: 8 } as const;
+export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/** Bytes before the payload of DATA, MORE and END. */
+export const SEQUENCE_PREFIX = 5;
+
+/** A frame that counts: DATA, MORE or END. */
+export function sequenced(kind: FrameKind, sequence: number, payload: Uint8Array): Uint8Array {
+  const frame = Buffer.allocUnsafe(SEQUENCE_PREFIX + payload.length);
+  frame[0] = kind;
+  frame.writeUInt32BE(sequence >>> 0, 1);
+  frame.set(payload, SEQUENCE_PREFIX);
+  return frame;
+}
+
+/** A frame of kind and payload only: ACK, ERROR, ALIVE, CANCEL. */
+export function plain(kind: FrameKind, payload: Uint8Array = new Uint8Array()): Uint8Array {
+  const frame = new Uint8Array(1 + payload.length);
+  frame[0] = kind;
+  frame.set(payload, 1);
+  return frame;
+}
+
+/** Credit for so many more frames and bytes. */
+export function credit(frames: number, bytes: number): Uint8Array {
+  const frame = Buffer.allocUnsafe(9);
+  frame[0] = FrameKind.CREDIT;
+  frame.writeUInt32BE(frames, 1);
+  frame.writeUInt32BE(bytes, 5);
+  return frame;
+}
+
+/** What a frame holds; undefined when it is none. */
+export interface Frame {
+  readonly kind: number;
+  /** Of DATA, MORE and END. */
+  readonly sequence: number;
+  /** Of CREDIT. */
+  readonly frames: number;
+  readonly bytes: number;
+  readonly payload: Uint8Array;
+}
+
+/** Reads a frame; undefined when the bytes are none. */
+export function parseFrame(data: Uint8Array): Frame | undefined {
+  const kind = data[0];
+  if (kind === undefined || kind < FrameKind.ACK || kind > FrameKind.CANCEL) return undefined;
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const none = { sequence: 0, frames: 0, bytes: 0 };
+  if (kind === FrameKind.CREDIT) {
+    if (data.length < 9) return undefined;
+    return { ...none, kind, frames: view.getUint32(1), bytes: view.getUint32(5), payload: data.subarray(9) };
+  }
+  if (kind === FrameKind.DATA || kind === FrameKind.MORE || kind === FrameKind.END) {
+    if (data.length < SEQUENCE_PREFIX) return undefined;
+    return { ...none, kind, sequence: view.getUint32(1), payload: data.subarray(SEQUENCE_PREFIX) };
+  }
+  return { ...none, kind, payload: data.subarray(1) };
+}
+
+/** Silence after which the other side says that it is still there, in milliseconds. */
+export const ALIVE_EVERY_MS = 10_000;
+/** Silence after which the other side counts as gone, in milliseconds. */
+export const GONE_AFTER_MS = 30_000;

@@ -1,0 +1,119 @@
+// The life of a service's process: configuration, telemetry, mesh, start, ready, and a stop in order.
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { connectMesh, type Mesh, parseCredentials } from "@warren/mesh";
+import { ServiceStarted, ServiceStopping } from "@warren/proto/warren/events/v1/events";
+import { TelemetryServiceDefinition } from "@warren/proto/warren/telemetry/v1/telemetry";
+import type { z } from "zod";
+import { commonConfig, type CommonConfig, ConfigError, type ConfigSchema, environment, loadConfig } from "./config.ts";
+import { Health } from "./health.ts";
+import { createLog, type Logger } from "./log.ts";
+import { startTelemetry, type Telemetry } from "./telemetry.ts";
+import { telemetryHandlers } from "./telemetry-handlers.ts";
+
+/** What a service gets to start with. */
+export interface ServiceDependencies<Config> {
+  readonly config: Config & CommonConfig;
+  readonly mesh: Mesh;
+  readonly log: Logger;
+  readonly health: Health;
+  readonly telemetry: Telemetry;
+}
+
+/** A service that runs. Its stop is: `drain`, then the mesh's own drain, then `stop`, then leaving the mesh. */
+export interface RunningService {
+  /** Where it listens outside the mesh, for whoever started it. */
+  readonly address?: string;
+  /** Takes no more work from outside the mesh and hands over what others can take. */
+  drain?(): Promise<void>;
+  /** Ends what is left, while the mesh can still be called. */
+  stop?(): Promise<void>;
+}
+
+export interface ServiceSetup<S extends ConfigSchema> {
+  /** The service's name in the mesh's policy. */
+  readonly name: string;
+  readonly description: string;
+  /** Settings beside those that every service has. */
+  readonly config: S;
+  /** Wires the service up and serves its contract. */
+  start(deps: ServiceDependencies<z.infer<S>>): Promise<RunningService>;
+}
+
+const VERSION = "0.1.0";
+/** Exit code for a configuration that cannot be used (sysexits' EX_CONFIG): starting again would not help. */
+const EX_CONFIG = 78;
+
+/** Runs a service until it is told to stop. */
+export async function runService<S extends ConfigSchema>(setup: ServiceSetup<S>): Promise<void> {
+  const config = readConfig(setup);
+  const instanceId = config.instanceId ?? randomUUID();
+  const log = createLog({ service: setup.name, instanceId, level: config.logLevel });
+  process.on("uncaughtException", (err) => log.error({ err }, "An exception was caught by nobody"));
+  process.on("unhandledRejection", (err) => log.error({ err }, "A rejection was handled by nobody"));
+  const telemetry = await startTelemetry({ service: setup.name, instanceId, version: VERSION, env: environment() });
+  const mesh = await connectMesh({
+    servers: config.natsServers,
+    credentials: parseCredentials(readFileSync(config.meshCredentials, "utf8")),
+    log,
+    instanceId,
+    version: VERSION,
+    description: setup.description,
+    replicas: config.stateReplicas,
+    ...(config.natsCa ? { tls: { ca: readFileSync(config.natsCa, "utf8") } } : {}),
+  });
+  const health = new Health();
+  health.check("nats", () => (mesh.up ? Promise.resolve() : Promise.reject(new Error("disconnected; reconnecting"))));
+  const stopAsked = untilAskedToStop();
+  const running = await setup.start({ config, mesh, log, health, telemetry });
+  const identity = { service: setup.name, instanceId };
+  await mesh.serve(
+    TelemetryServiceDefinition,
+    telemetryHandlers({ ...identity, version: VERSION }, telemetry.spans, health),
+  );
+  announce(() => mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
+  process.send?.({ type: "ready", address: running.address });
+  log.info("Ready");
+
+  const why = await stopAsked;
+  log.info({ why }, "Stopping");
+  health.drain();
+  const force = setTimeout(() => process.exit(1), config.drainGraceMs + 10_000).unref();
+  announce(() => mesh.publish(ServiceStopping, { ...identity, time: new Date() }));
+  await running.drain?.();
+  await mesh.drain(config.drainGraceMs);
+  await running.stop?.();
+  await mesh.close();
+  await telemetry.shutdown();
+  clearTimeout(force);
+  log.info("Stopped");
+  process.exit(0);
+}
+
+function readConfig<S extends ConfigSchema>(setup: ServiceSetup<S>): z.infer<S> & CommonConfig {
+  try {
+    const schema = commonConfig.extend(setup.config.shape);
+    return loadConfig(schema, setup.name, environment()) as z.infer<S> & CommonConfig;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(EX_CONFIG);
+  }
+}
+
+/** Resolves with the reason: a signal, or the end of the process that started this one. */
+function untilAskedToStop(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
+    process.once("disconnect", () => resolve("the parent process is gone"));
+  });
+}
+
+/** An announcement is news, not work: without NATS it is skipped. */
+function announce(publish: () => void): void {
+  try {
+    publish();
+  } catch {
+    // Whoever joins later asks discovery.
+  }
+}

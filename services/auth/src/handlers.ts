@@ -1,0 +1,153 @@
+// The contract's methods: what a caller may do, and what the mesh is told of it.
+import { type CallContext, type EventType, type Handlers, type Mesh, RpcError, StatusCode } from "@warren/mesh";
+import { type AuthServiceDefinition, type Device, type Pairing, PairingState } from "@warren/proto/warren/auth/v1/auth";
+import { DevicePaired, DeviceRevoked, PairingRefused } from "@warren/proto/warren/events/v1/events";
+import type { Clock } from "./clock.ts";
+import { deviceNotFound, type DeviceRecord, type Devices } from "./devices.ts";
+import type { Grants } from "./grants.ts";
+import { displayCode } from "./pairing/code.ts";
+import { parseDeviceKey } from "./pairing/device-key.ts";
+import { PairingRefusal, type PairingRecord, type Pairings } from "./pairing/pairing.ts";
+import { requestedScopes } from "./scopes.ts";
+import type { RefreshTokens } from "./tokens/refresh.ts";
+
+/** The part of a logger that is used here. */
+export interface Log {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+}
+
+/** What the handlers need. */
+export interface HandlerDeps {
+  readonly pairings: Pairings;
+  readonly devices: Devices;
+  readonly refreshTokens: RefreshTokens;
+  readonly grants: Grants;
+  readonly mesh: Pick<Mesh, "publish">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Write pairing codes to the log: for a stack on one machine, whose log only its operator reads. */
+  readonly showCodeInLog: boolean;
+}
+
+/** The handlers of `warren.auth.v1.AuthService`. */
+export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDefinition> {
+  const { pairings, devices, refreshTokens, grants, mesh, clock, log, showCodeInLog } = deps;
+
+  /** What has been decided holds, whether or not the mesh hears of it now. */
+  const tell = <T>(type: EventType<T>, event: T): void => {
+    try {
+      mesh.publish(type, event);
+    } catch (error) {
+      log.warn({ err: error, event: type.$type }, "An event could not be published");
+    }
+  };
+
+  const revoke = (id: string, reason: string, principal: string): Promise<void> =>
+    devices.revoke(id, async ({ family }) => {
+      await refreshTokens.revoke(family);
+      const event = { deviceId: id, reason, principal, time: new Date(clock()) };
+      tell(DeviceRevoked, event);
+      log.info({ deviceId: id, reason, principal }, "Revoked a device");
+    });
+
+  return {
+    async startPairing({ deviceName, publicKey, scopes }, { caller }) {
+      const key = parseDeviceKey(publicKey);
+      const wish = { deviceName, key, scopes: requestedScopes(scopes), address: caller.address };
+      const { record, code } = await pairings.start(wish);
+      log.info({ pairingId: record.id, deviceName, scopes: record.scopes }, "A device asks to be paired");
+      if (showCodeInLog)
+        log.info({ pairingId: record.id }, `The pairing code for "${deviceName}" is ${displayCode(code)}`);
+      return { id: record.id, challenge: record.challenge, expireTime: new Date(record.expiresAt) };
+    },
+
+    // `totp` counts only where the operator has set one up, which nobody can yet: whatever is sent is ignored.
+    async completePairing({ id, code, signature }, { caller }) {
+      const completed = await pairings
+        .complete({ id, code, signature, address: caller.address })
+        .catch((error: unknown) => {
+          if (!(error instanceof PairingRefusal)) throw error;
+          log.info({ pairingId: id, why: error.why }, "Refused a pairing attempt");
+          const event = { pairingId: id, reason: error.why, time: new Date(clock()) };
+          tell(PairingRefused, event);
+          throw error;
+        });
+      const { device, grant } = await grants.admit(completed);
+      log.info({ pairingId: id, deviceId: device.id, scopes: device.scopes }, "Paired a device");
+      const event = {
+        deviceId: device.id,
+        deviceName: device.name,
+        scopes: [...device.scopes],
+        time: new Date(clock()),
+      };
+      tell(DevicePaired, event);
+      return grant;
+    },
+
+    async listPairings() {
+      return { pairings: (await pairings.waiting()).map(({ record, code }) => pairingMessage(record, code)) };
+    },
+
+    async refreshToken({ refreshToken }) {
+      const rotation = await refreshTokens.rotate(refreshToken);
+      if (rotation.outcome === "reused") {
+        log.warn({ deviceId: rotation.deviceId }, "A refresh token was used again: somebody has a copy of it");
+        await revoke(rotation.deviceId, "refresh_token_reuse", `device:${rotation.deviceId}`);
+      }
+      const device = rotation.outcome === "rotated" ? await devices.active(rotation.deviceId) : undefined;
+      if (rotation.outcome !== "rotated" || !device) throw refreshRefused();
+      await devices.seen(device.id);
+      return grants.renew(device, rotation.token);
+    },
+
+    async listDevices({ pageSize, pageToken }, { caller }) {
+      const everything = administers(caller);
+      if (!everything && caller.device === undefined) return { devices: [], nextPageToken: "" };
+      const page = await devices.list({ pageSize, pageToken, only: everything ? undefined : caller.device });
+      return { devices: page.devices.map(deviceMessage), nextPageToken: page.nextPageToken };
+    },
+
+    async revokeDevice({ id }, { caller }) {
+      // Devices of others are as good as not there.
+      if (!administers(caller) && caller.device !== id) throw deviceNotFound(id);
+      await revoke(id, "requested", caller.principal);
+      return {};
+    },
+  };
+}
+
+function administers({ scopes }: CallContext["caller"]): boolean {
+  return scopes.includes("*") || scopes.includes("devices:admin");
+}
+
+function refreshRefused(): RpcError {
+  const message = "The refresh token is not valid any more: pair the device again";
+  return new RpcError(StatusCode.UNAUTHENTICATED, message, { reason: "REFRESH_REFUSED" });
+}
+
+function pairingMessage(record: PairingRecord, code: string): Pairing {
+  return {
+    id: record.id,
+    code: displayCode(code),
+    deviceName: record.deviceName,
+    address: record.address ?? "",
+    scopes: [...record.scopes],
+    state: PairingState.PENDING,
+    attempts: record.attempts,
+    createTime: new Date(record.createdAt),
+    expireTime: new Date(record.expiresAt),
+  };
+}
+
+function deviceMessage(device: DeviceRecord): Device {
+  return {
+    id: device.id,
+    name: device.name,
+    keyThumbprint: device.thumbprint,
+    scopes: [...device.scopes],
+    createTime: new Date(device.createdAt),
+    lastSeenTime: new Date(device.lastSeenAt),
+    revokeTime: device.revokedAt === undefined ? undefined : new Date(device.revokedAt),
+  };
+}

@@ -1,0 +1,106 @@
+// A stream of messages as a response: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)
+// or lines of JSON.
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import type { DescMessage, JsonValue } from "@bufbuild/protobuf";
+import { bytesToJson } from "@warren/contract";
+import type { Problem } from "./problem.ts";
+
+/** How a stream is written. */
+export interface StreamFormat {
+  readonly contentType: string;
+  event(type: DescMessage, json: JsonValue): string;
+  error(problem: Record<string, unknown>): string;
+  /** Keeps proxies from closing a quiet stream. Empty: the format has none. */
+  readonly heartbeat: string;
+}
+
+/** `event:` is the oneof's case, `id:` the message's sequence, `data:` the whole message. */
+export const serverSentEvents: StreamFormat = {
+  contentType: "text/event-stream; charset=utf-8",
+  event: (type, json) => {
+    const fields = json as Record<string, JsonValue>;
+    const chosen = type.oneofs.flatMap((oneof) => oneof.fields).find((field) => fields[field.jsonName] !== undefined);
+    const { sequence } = fields;
+    const id = sequence === undefined ? "" : `id: ${String(sequence)}\n`;
+    return `event: ${chosen?.name ?? "message"}\n${id}data: ${JSON.stringify(json)}\n\n`;
+  },
+  error: (problem) => `event: error\ndata: ${JSON.stringify(problem)}\n\n`,
+  heartbeat: ": still here\n\n",
+};
+
+/** One message a line; a failure after the start is a last line `{"error": …}`. */
+export const jsonLines: StreamFormat = {
+  contentType: "application/x-ndjson; charset=utf-8",
+  event: (_type, json) => `${JSON.stringify(json)}\n`,
+  error: (problem) => `${JSON.stringify({ error: problem })}\n`,
+  heartbeat: "",
+};
+
+export interface StreamOptions {
+  readonly response: ServerResponse;
+  readonly headers: Readonly<Record<string, number | string | string[] | undefined>>;
+  readonly format: StreamFormat;
+  readonly type: DescMessage;
+  readonly messages: AsyncIterable<Uint8Array>;
+  readonly heartbeatMs: number;
+  /** Makes of a failure after the start what the client may see of it. */
+  readonly problemOf: (thrown: unknown) => Problem;
+  readonly requestId: string;
+  /** Called once the status is sent: from there on a failure is an event. */
+  readonly onStart: () => void;
+}
+
+/**
+ * Writes messages as they come, no faster than the client reads.
+ * @throws whatever the stream throws before its first message: the response has not begun then.
+ */
+export async function writeStream(options: StreamOptions): Promise<void> {
+  const { response, format, type, heartbeatMs } = options;
+  const messages = options.messages[Symbol.asyncIterator]();
+  let next = messages.next();
+  // The first message decides about the status; a stream that is quiet at first begins with a heartbeat.
+  await settledWithin(next, heartbeatMs);
+  options.onStart();
+  response.writeHead(200, { ...options.headers, "content-type": format.contentType });
+  response.flushHeaders();
+  const beat = setInterval(() => {
+    if (format.heartbeat && !response.writableNeedDrain && !response.destroyed) response.write(format.heartbeat);
+  }, heartbeatMs);
+  try {
+    for (;;) {
+      const { value, done } = await next;
+      if (done || response.destroyed) break;
+      if (!response.write(format.event(type, bytesToJson(type, value)))) await drained(response);
+      next = messages.next();
+    }
+  } catch (error) {
+    if (!response.destroyed) response.write(format.error(options.problemOf(error).toJSON(options.requestId)));
+  } finally {
+    clearInterval(beat);
+    // Ends the stream at its service, too, where the client left first.
+    await messages.return?.().catch(() => undefined);
+    response.end();
+  }
+}
+
+/** Resolves when the promise does or the time is up; rejects when the promise does so in that time. */
+async function settledWithin(promise: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, milliseconds)));
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  try {
+    await Promise.race([once(response, "drain", { signal }), once(response, "close", { signal })]);
+  } finally {
+    stop.abort();
+  }
+}

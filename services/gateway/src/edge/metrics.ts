@@ -1,0 +1,55 @@
+// What the gateway counts, in Prometheus' text form. Labels are templates and names, never ids.
+import type { FastifyInstance } from "fastify";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { PUBLIC_SCOPE } from "../identity/authorize.ts";
+import type { RequestEnd } from "./request-context.ts";
+
+/** The gateway's metrics, in a registry of their own. */
+export interface Metrics {
+  readonly registry: Registry;
+  readonly decisions: Counter<"policy" | "outcome">;
+  /** Tells of each finished request. */
+  ended(end: RequestEnd): void;
+  /** 1 while limits are counted by this gateway for itself. */
+  readonly limiterDegraded: Gauge;
+  /** Requests that are being served. */
+  readonly active: Gauge;
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
+
+/** Makes the metrics. @param processMetrics Also those of the process: memory, CPU, event loop. */
+export function createMetrics(processMetrics: boolean): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  if (processMetrics) collectDefaultMetrics({ register: registry });
+  const duration = new Histogram({
+    name: "http_server_request_duration_seconds",
+    help: "Time from the first byte of a request to the last of its response",
+    labelNames: ["method", "route", "status"] as const,
+    buckets: SECONDS,
+    registers,
+  });
+  return {
+    registry,
+    decisions: new Counter({
+      name: "warren_limit_decisions_total",
+      help: "Decisions of each limit",
+      labelNames: ["policy", "outcome"] as const,
+      registers,
+    }),
+    limiterDegraded: new Gauge({
+      name: "warren_limiter_degraded",
+      help: "1 while limits are counted by this gateway for itself",
+      registers,
+    }),
+    active: new Gauge({ name: "http_server_active_requests", help: "Requests that are being served", registers }),
+    ended: ({ method, route, status, seconds }) => duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
+  };
+}
+
+/** Adds `GET /metrics`. */
+export function serveMetrics(app: FastifyInstance, { registry }: Metrics): void {
+  const policy = { template: "/metrics", scope: PUBLIC_SCOPE, limitClass: "", unlimited: true };
+  app.get("/metrics", { config: { policy } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+}

@@ -1,0 +1,138 @@
+// What is known of a request from its first byte: its id, its trace, its span; and what every response says.
+import { randomBytes, randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { context, type Context, isSpanContextValid, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+
+const tracer = trace.getTracer("@warren/gateway");
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const KNOWN_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]);
+
+/** What clients must not reach past the gateway with: headers with a meaning inside the mesh, and baggage. */
+const INTERNAL_HEADER = /^(?:nats-|warren-|baggage$|tracestate$)/;
+
+/** A response that its client did not wait for (nginx's number; it is never sent). */
+export const CLIENT_CLOSED = 499;
+
+const securityHeaders = Object.entries({
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "cache-control": "no-store",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+});
+
+/** One request and its response. */
+export interface RequestContext {
+  readonly id: string;
+  readonly traceparent: string;
+  /** The route's template once it is known: `/v1/plugins/{id}`; never the path, which holds ids. */
+  route: string | undefined;
+  /** From the first byte, on `performance.now()`'s clock. */
+  readonly startedAt: number;
+}
+
+/** A request that has ended. */
+export interface RequestEnd {
+  readonly method: string;
+  readonly route: string | undefined;
+  readonly status: number;
+  readonly seconds: number;
+  readonly id: string;
+}
+
+/** Opens a context for each request, and closes it with its response. */
+export class RequestContexts {
+  readonly #open = new WeakMap<IncomingMessage, RequestContext>();
+  readonly #onEnd: (end: RequestEnd) => void;
+
+  constructor(onEnd: (end: RequestEnd) => void) {
+    this.#onEnd = onEnd;
+  }
+
+  /** Runs the rest of the server within a new span, with the headers that every response carries already set. */
+  run(request: IncomingMessage, response: ServerResponse, next: () => void): void {
+    const method = KNOWN_METHODS.has(request.method ?? "") ? (request.method ?? "") : "_OTHER";
+    const { span, within } = startSpan(method, request);
+    const opened: RequestContext = { id: requestId(request), traceparent: traceparentOf(span), route: undefined, startedAt: performance.now() };
+    this.#open.set(request, opened);
+    for (const name of Object.keys(request.headers)) if (INTERNAL_HEADER.test(name)) delete request.headers[name];
+    for (const [name, value] of securityHeaders) response.setHeader(name, value);
+    response.setHeader("x-request-id", opened.id);
+    response.setHeader("traceparent", opened.traceparent);
+    response.once("close", () => {
+      const status = response.writableFinished ? response.statusCode : CLIENT_CLOSED;
+      endSpan(span, method, opened.route, status);
+      this.#onEnd({ method, route: opened.route, status, seconds: (performance.now() - opened.startedAt) / 1000, id: opened.id });
+    });
+    context.with(within, next);
+  }
+
+  /** The context of a request that {@link run} has seen. */
+  of(request: IncomingMessage): RequestContext {
+    const opened = this.#open.get(request);
+    if (opened === undefined) throw new Error("A request reached the routes without a context: serve it through RequestContexts.run");
+    return opened;
+  }
+}
+
+/** The client's id, if it is one that logs and headers can carry; else a new one. */
+function requestId(request: IncomingMessage): string {
+  const given = request.headers["x-request-id"];
+  return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+function startSpan(method: string, request: IncomingMessage): { span: Span; within: Context } {
+  const parent = contextFrom(request.headers["traceparent"]);
+  const attributes = {
+    "http.request.method": method,
+    "url.scheme": "http",
+    "network.protocol.version": request.httpVersion,
+  };
+  const started = tracer.startSpan(method === "_OTHER" ? "HTTP" : method, { kind: SpanKind.SERVER, attributes }, parent);
+  // Without a telemetry SDK there is no id yet, and the services behind would each begin a trace of their own.
+  const span = isSpanContextValid(started.spanContext())
+    ? started
+    : trace.wrapSpanContext({ traceId: hex(16), spanId: hex(8), traceFlags: 0 });
+  return { span, within: trace.setSpan(parent, span) };
+}
+
+/** W3C Trace Context: one well-formed `traceparent`, or none at all. Node joins repeated ones, which are then not well-formed. */
+function contextFrom(traceparent: string | string[] | undefined): Context {
+  const [, traceId, spanId, flags] = (typeof traceparent === "string" && TRACEPARENT.exec(traceparent)) || [];
+  if (!traceId || !spanId || !flags) return ROOT_CONTEXT;
+  const remote = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
+  return isSpanContextValid(remote) ? trace.setSpanContext(ROOT_CONTEXT, remote) : ROOT_CONTEXT;
+}
+
+function traceparentOf(span: Span): string {
+  const { traceId, spanId, traceFlags } = span.spanContext();
+  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, "0")}`;
+}
+
+/** A `traceparent` for a response that has no request: the bytes on the wire were none. */
+export function newTraceparent(): string {
+  return `00-${hex(16)}-${hex(8)}-00`;
+}
+
+function hex(bytes: number): string {
+  return randomBytes(bytes).toString("hex");
+}
+
+/** https://opentelemetry.io/docs/specs/semconv/http/http-spans/; without path, query, address and headers. */
+function endSpan(span: Span, method: string, route: string | undefined, status: number): void {
+  if (span.isRecording()) {
+    span.setAttribute("http.response.status_code", status);
+    if (route !== undefined) {
+      span.setAttribute("http.route", route);
+      span.updateName(`${method === "_OTHER" ? "HTTP" : method} ${route}`);
+    }
+    if (status >= 500) {
+      span.setAttribute("error.type", String(status));
+      span.setStatus({ code: SpanStatusCode.ERROR });
+    }
+  }
+  span.end();
+}

@@ -1,0 +1,113 @@
+// Every method of the contract that has an HTTP rule, as a route: JSON in, one call over the mesh, JSON or a stream out.
+import type { ServerResponse } from "node:http";
+import type { JsonValue } from "@bufbuild/protobuf";
+import { bytesToJson, type MethodContract } from "@warren/contract";
+import type { CallOptions, Mesh } from "@warren/mesh";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Assertions } from "../identity/assertions.ts";
+import { preferredFormat } from "./accept.ts";
+import type { Admission } from "./admission.ts";
+import { serverSentEvents, type StreamFormat, writeStream } from "./event-stream.ts";
+import { badRequest, type Problem } from "./problem.ts";
+import type { RequestContexts } from "./request-context.ts";
+import type { ContractRoute } from "./routes.ts";
+import { type MeshRequest, readRequest } from "./transcode.ts";
+
+export interface RestDependencies {
+  readonly mesh: Pick<Mesh, "call" | "stream" | "gather">;
+  readonly contexts: RequestContexts;
+  readonly admission: Admission;
+  readonly assertions: Assertions;
+  readonly problemOf: (thrown: unknown) => Problem;
+  /** Time between two signs of life on a quiet stream, in milliseconds. */
+  readonly heartbeatMs: number;
+  /** Fires when the gateway stops and will wait no longer: ends what is still in flight. */
+  readonly stopping: AbortSignal;
+}
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
+
+/** Adds the contract's routes to a server. */
+export function serveContract(app: FastifyInstance, routes: readonly ContractRoute[], deps: RestDependencies): void {
+  for (const route of routes)
+    app.route({
+      method: route.verb,
+      url: route.path,
+      config: { policy: route },
+      handler: (request, reply) => serve(route, request, reply, deps),
+    });
+}
+
+async function serve(route: ContractRoute, request: FastifyRequest, reply: FastifyReply, deps: RestDependencies): Promise<unknown> {
+  const wanted = preferredFormat(request.headers.accept);
+  const streaming = route.streaming !== undefined && (wanted !== "json" || route.unary === undefined);
+  const method = (streaming ? route.streaming : route.unary) ?? route.unary;
+  if (method === undefined) throw new Error(`The route ${route.template} has no method`);
+  const body = request.body as JsonValue | undefined;
+  if (!route.hasBody) refuseBody(request);
+  const call = readRequest(route, method, { params: request.params as Record<string, string>, query: queryOf(request), body });
+  const options = optionsOf(request, reply.raw, deps);
+  if (streaming) return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
+  const answer = await ask(method, call, options, deps);
+  return reply.type("application/json; charset=utf-8").send(JSON.stringify(bytesToJson(method.output, answer)));
+}
+
+/** One replica's answer, or those of all of them, which protobuf merges by concatenation. */
+async function ask(method: MethodContract, { bytes, key }: MeshRequest, options: CallOptions, { mesh }: RestDependencies): Promise<Uint8Array> {
+  return method.everyReplica ? Buffer.concat(await mesh.gather(method, bytes, options)) : await mesh.call(method, bytes, options, key);
+}
+
+async function stream(
+  method: MethodContract,
+  { bytes, key }: MeshRequest,
+  format: StreamFormat,
+  { request, reply, options, deps }: { request: FastifyRequest; reply: FastifyReply; options: CallOptions; deps: RestDependencies },
+): Promise<FastifyReply> {
+  await writeStream({
+    response: reply.raw,
+    headers: reply.getHeaders(),
+    format,
+    type: method.output,
+    messages: deps.mesh.stream(method, bytes, options, key),
+    heartbeatMs: deps.heartbeatMs,
+    problemOf: deps.problemOf,
+    requestId: deps.contexts.of(request.raw).id,
+    onStart: () => reply.hijack(),
+  });
+  return reply;
+}
+
+function optionsOf(request: FastifyRequest, response: ServerResponse, deps: RestDependencies): CallOptions {
+  const { identity, address } = deps.admission.of(request);
+  const idempotencyKey = request.headers["idempotency-key"];
+  if (idempotencyKey !== undefined && (typeof idempotencyKey !== "string" || !IDEMPOTENCY_KEY.test(idempotencyKey)))
+    throw badRequest("INVALID_HEADER", "Idempotency-Key must be 1 to 128 visible ASCII characters", [
+      { field: "Idempotency-Key", message: "must be 1 to 128 visible ASCII characters" },
+    ]);
+  return { signal: untilGone(response, deps.stopping), assertion: deps.assertions.of(identity, address), idempotencyKey };
+}
+
+/** Fires when the client has gone before its response was complete, or the gateway waits no longer. */
+function untilGone(response: ServerResponse, stopping: AbortSignal): AbortSignal {
+  const gone = new AbortController();
+  const stop = (): void => gone.abort();
+  stopping.addEventListener("abort", stop);
+  response.once("close", () => {
+    stopping.removeEventListener("abort", stop);
+    if (!response.writableFinished) gone.abort();
+  });
+  return gone.signal;
+}
+
+function queryOf({ raw }: FastifyRequest): string {
+  const [beforeFragment = ""] = (raw.url ?? "").split("#");
+  const at = beforeFragment.indexOf("?");
+  return at < 0 ? "" : beforeFragment.slice(at + 1);
+}
+
+/** A body where the contract knows none would be dropped without a word. */
+function refuseBody({ raw, body }: FastifyRequest): void {
+  const parsed = typeof body === "object" && body !== null && Object.keys(body).length === 0 ? undefined : body;
+  const unread = body === undefined && (Number(raw.headers["content-length"] ?? 0) > 0 || raw.headers["transfer-encoding"] !== undefined);
+  if (parsed !== undefined && parsed !== null || unread) throw badRequest("UNEXPECTED_BODY", "This request takes no body");
+}

@@ -1,0 +1,47 @@
+// Opaque tokens: the operator's (`wop_<id>_…`) and API keys (`wak_<id>_…`). Only their hashes are known.
+import { createHash, timingSafeEqual } from "node:crypto";
+import { type Identity, Unauthenticated } from "./identity.ts";
+
+/** What is kept of an opaque token, under its id. Times are milliseconds since 1970. */
+export interface Credential {
+  readonly kind: "operator" | "api-key";
+  /** SHA-256 of the whole token, hexadecimal. */
+  readonly hash: string;
+  readonly principal: string;
+  readonly tenant: string;
+  readonly scopes: readonly string[];
+  readonly createdAt: number;
+  readonly expiresAt?: number;
+}
+
+/** The credentials in force. */
+export interface Credentials {
+  get(id: string): Credential | undefined;
+}
+
+const FORM = /^(wop|wak)_([A-Za-z0-9-]{1,64})_[A-Za-z0-9_-]{16,256}$/;
+const kinds: Readonly<Record<string, Credential["kind"]>> = { wop: "operator", wak: "api-key" };
+const NO_HASH = "0".repeat(64);
+
+/** Verifies opaque tokens. */
+export class CredentialVerifier {
+  readonly #credentials: Credentials;
+  readonly #now: () => number;
+
+  constructor(credentials: Credentials, now: () => number = Date.now) {
+    this.#credentials = credentials;
+    this.#now = now;
+  }
+
+  /** @throws Unauthenticated whatever is wrong with it; in the same time, whether or not its id is known. */
+  verify(token: string): Identity {
+    const [, prefix = "", id] = FORM.exec(token) ?? [];
+    const credential = id === undefined ? undefined : this.#credentials.get(id);
+    const expected = Buffer.from(credential?.hash ?? NO_HASH, "hex");
+    const actual = createHash("sha256").update(token).digest();
+    const same = expected.length === actual.length && timingSafeEqual(expected, actual);
+    if (!credential || !same || credential.kind !== kinds[prefix] || (credential.expiresAt ?? Infinity) <= this.#now()) throw new Unauthenticated();
+    const { principal, tenant, scopes, expiresAt = Infinity } = credential;
+    return Object.freeze({ principal, tenant, scopes, expiresAt });
+  }
+}

@@ -1,0 +1,81 @@
+// Spans that a plugin reports of its own work. They join the trace only as far as they cannot lie about anybody else:
+// below our span, within our span's time, as that plugin.
+
+/** Where spans travel in a tool's answer. */
+export const SPANS_META_KEY = "dev.warren/spans";
+
+/** A span of a plugin, as it is handed on. */
+export interface ForeignSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId: string;
+  readonly name: string;
+  readonly startTimeUnixNano: bigint;
+  readonly endTimeUnixNano: bigint;
+  readonly status: "unset" | "ok" | "error";
+}
+
+/** The span of the call that the plugin's spans belong under. */
+export interface CallSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly startTimeUnixNano: bigint;
+  readonly endTimeUnixNano: bigint;
+}
+
+const MAX_SPANS = 32;
+const SPAN_ID = /^(?!0{16})[0-9a-f]{16}$/;
+
+/**
+ * The plugin's spans that hold: ids of 16 hexadecimal digits, none used twice, a chain of parents that begins at the
+ * call, times pulled into the call. What does not hold is left out; a list that is no list, or too long, is empty.
+ */
+export function foreignSpans(reported: unknown, call: CallSpan): ForeignSpan[] {
+  if (!Array.isArray(reported) || reported.length > MAX_SPANS) return [];
+  const known = new Set([call.spanId]);
+  const taken: ForeignSpan[] = [];
+  let left = (reported as unknown[]).flatMap((each) => read(each, call) ?? []);
+  // A child may end, and so be reported, before its parent: take what hangs on something known, until nothing does.
+  for (let before = -1; before !== taken.length; ) {
+    before = taken.length;
+    left = left.filter((span) => {
+      if (!known.has(span.parentSpanId)) return true;
+      if (!known.has(span.spanId)) taken.push(span);
+      known.add(span.spanId);
+      return false;
+    });
+  }
+  return taken;
+}
+
+function read(value: unknown, call: CallSpan): ForeignSpan | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { spanId, parentSpanId, name, startTimeUnixNano, endTimeUnixNano, status } = value as Record<string, unknown>;
+  if (typeof spanId !== "string" || !SPAN_ID.test(spanId)) return undefined;
+  if (typeof parentSpanId !== "string" || !SPAN_ID.test(parentSpanId)) return undefined;
+  if (typeof name !== "string" || !/^[\p{L}\p{N} ._/:@-]{1,128}$/u.test(name)) return undefined;
+  const start = nanoseconds(startTimeUnixNano);
+  const end = nanoseconds(endTimeUnixNano);
+  if (start === undefined || end === undefined) return undefined;
+  const from = clamp(start, call.startTimeUnixNano, call.endTimeUnixNano);
+  return {
+    traceId: call.traceId,
+    spanId,
+    parentSpanId,
+    name,
+    startTimeUnixNano: from,
+    endTimeUnixNano: clamp(end, from, call.endTimeUnixNano),
+    status: status === "ok" || status === "error" ? status : "unset",
+  };
+}
+
+/** OTLP's JSON writes 64-bit numbers as text; a plugin may also send a number. */
+function nanoseconds(value: unknown): bigint | undefined {
+  if (typeof value === "string" && /^\d{1,20}$/.test(value)) return BigInt(value);
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? BigInt(Math.trunc(value)) : undefined;
+}
+
+function clamp(value: bigint, low: bigint, high: bigint): bigint {
+  if (value < low) return low;
+  return value > high ? high : value;
+}
