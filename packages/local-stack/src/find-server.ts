@@ -2,6 +2,7 @@
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { environment } from "./config.ts";
 
 const OWN = fileURLToPath(new URL("../../../.tools/bin", import.meta.url));
 
@@ -17,7 +18,7 @@ export function findServer(name: string): string {
 
 /** The same; undefined when it is not installed. */
 export function lookUp(name: string): string | undefined {
-  const folders = [OWN, ...(process.env["PATH"] ?? "").split(delimiter)].filter(Boolean);
+  const folders = [OWN, ...(environment()["PATH"] ?? "").split(delimiter)].filter(Boolean);
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

@@ -12,7 +12,7 @@ export interface Ending {
 export interface ProcessOptions {
   readonly command: string;
   readonly args: readonly string[];
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env: NodeJS.ProcessEnv;
   readonly cwd?: string;
   /** Opens a channel to a Node.js child, which sees it close when this process is gone, however it went. */
   readonly onMessage?: (message: unknown) => void;
@@ -41,7 +41,7 @@ export function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
     ? ["ignore", "pipe", "pipe", "ipc"]
     : ["ignore", "pipe", "pipe"];
   // A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops its children in order.
-  const child = spawn(command, args, { stdio, detached: true, env: options.env ?? process.env, cwd: options.cwd });
+  const child = spawn(command, args, { stdio, detached: true, env: options.env, cwd: options.cwd });
   for (const stream of ["stdout", "stderr"] as const) {
     const from = child[stream];
     if (from) createInterface({ input: from }).on("line", (line) => options.onLine(line, stream));

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { natsServerConfig } from "@warren/mesh/policy";
+import { environment } from "./config.ts";
 import { findServer } from "./find-server.ts";
 import { type ManagedProcess, startProcess } from "./managed-process.ts";
 import { waitUntil } from "./wait-until.ts";
@@ -38,6 +39,7 @@ export async function startNatsServer(options: NatsOptions): Promise<RunningNats
   const lastLines: string[] = [];
   const server = await startProcess({
     command: findServer("nats-server"),
+    env: { PATH: environment()["PATH"] },
     args: ["-c", config],
     onLine: (line) => {
       lastLines.push(line);

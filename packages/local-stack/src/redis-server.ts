@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { environment } from "./config.ts";
 import { findServer } from "./find-server.ts";
 import { type ManagedProcess, startProcess } from "./managed-process.ts";
 import { waitUntil } from "./wait-until.ts";
@@ -39,6 +40,7 @@ export async function startRedisServer({ dataDir, onLine }: RedisOptions): Promi
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = await startProcess({
     command: findServer("redis-server"),
+    env: { PATH: environment()["PATH"] },
     args: [...args, "--save", "", "--maxmemory-policy", "volatile-ttl", "--daemonize", "no"],
     onLine,
   });

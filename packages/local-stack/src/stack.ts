@@ -65,23 +65,25 @@ async function startStages(options: LocalStackOptions, stages: Supervised[][]): 
   const credentials = meshCredentials(`${dataDir}/credentials`);
   const nats = { url: "", port: undefined as number | undefined };
   const redis = { path: "" };
-  await startStage(stages, [
-    supervise(options, "nats", async (onLine) => {
-      const known = nats.port === undefined ? {} : { port: nats.port };
-      const server = await startNatsServer({
-        dataDir: `${dataDir}/nats`,
-        publicKeys: credentials.publicKeys,
-        onLine,
-        ...known,
-      });
-      Object.assign(nats, { url: server.url, port: server.port });
-      return server.process;
-    }),
-    supervise(options, "redis", async (onLine) => {
-      const server = await startRedisServer({ dataDir: `${dataDir}/redis`, onLine });
-      redis.path = server.path;
-      return server.process;
-    }),
+  await startTogether(stages, [
+    [
+      supervise(options, "nats", async (onLine) => {
+        const known = nats.port === undefined ? {} : { port: nats.port };
+        const server = await startNatsServer({
+          dataDir: `${dataDir}/nats`,
+          publicKeys: credentials.publicKeys,
+          onLine,
+          ...known,
+        });
+        Object.assign(nats, { url: server.url, port: server.port });
+        return server.process;
+      }),
+      supervise(options, "redis", async (onLine) => {
+        const server = await startRedisServer({ dataDir: `${dataDir}/redis`, onLine });
+        redis.path = server.path;
+        return server.process;
+      }),
+    ],
   ]);
   const gateway = { address: "", port: options.httpPort };
   const layout = (): StackLayout => ({
@@ -103,16 +105,20 @@ async function startStages(options: LocalStackOptions, stages: Supervised[][]): 
       return started.process;
     });
   const hosts = Array.from({ length: options.pluginHosts }, (_, i) => service("plugin-host", `plugin-host-${i + 1}`));
-  const core = [service("auth", "auth-1"), service("secrets", "secrets-1"), ...hosts, service("agent", "agent-1")];
-  await startStage(stages, core, [service("gateway", "gateway-1")]);
+  // Whoever calls stops before whom it calls.
+  await startTogether(stages, [
+    [service("auth", "auth-1"), service("secrets", "secrets-1")],
+    hosts,
+    [service("agent", "agent-1")],
+    [service("gateway", "gateway-1")],
+  ]);
   return gateway.address;
 }
 
-/** Starts processes side by side. What stands in `last` starts with them and stops before them. */
-async function startStage(stages: Supervised[][], processes: Supervised[], last: Supervised[] = []): Promise<void> {
-  stages.push(processes);
-  if (last.length) stages.push(last);
-  const results = await Promise.allSettled([...processes, ...last].map((each) => each.start()));
+/** Starts every process of these stages at once; they stop stage by stage, the last first. */
+async function startTogether(stages: Supervised[][], together: Supervised[][]): Promise<void> {
+  stages.push(...together);
+  const results = await Promise.allSettled(together.flat().map((each) => each.start()));
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
 }

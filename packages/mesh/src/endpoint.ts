@@ -1,6 +1,6 @@
 // One method that this process serves: how its messages are read and written, who runs it, how it has fared.
 import type { MethodContract } from "@warren/contract";
-import { Admission } from "./admission.ts";
+import type { Admission } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
 
 /** What serves a method, on bytes. */

@@ -43,6 +43,6 @@ function hides(name: string, value: unknown): boolean {
 
 function redactError(error: Error, depth: number): object {
   const { name, message, stack, cause } = error;
-  const own = redact({ ...error }, depth + 1) as object;
+  const own = redact(Object.fromEntries(Object.entries(error)), depth + 1) as object;
   return { type: name, message, stack, ...own, ...(cause === undefined ? {} : { cause: redact(cause, depth + 1) }) };
 }

@@ -65,13 +65,18 @@ function toMessage(span: ReadableSpan): Span {
     traceId,
     spanId,
     parentSpanId: span.parentSpanContext?.spanId ?? "",
-    service: String(span.resource.attributes["service.name"] ?? ""),
+    service: nameOf(span),
     name: span.name,
     startTime: toDate(span.startTime),
     endTime: toDate(span.endTime),
     status: statuses[span.status.code],
     attributes: { ...span.attributes },
   };
+}
+
+function nameOf(span: ReadableSpan): string {
+  const name = span.resource.attributes["service.name"];
+  return typeof name === "string" ? name : "";
 }
 
 function toDate([seconds, nanos]: HrTime): Date {

@@ -29,7 +29,13 @@ export interface Secrets {
 }
 
 /** Opens the vault and serves it. Rejects with KeyRingError, and serves nothing, when the key ring cannot be opened. */
-export async function createSecrets({ mesh, rootKey, log, health, acceptGeneration }: SecretsOptions): Promise<Secrets> {
+export async function createSecrets({
+  mesh,
+  rootKey,
+  log,
+  health,
+  acceptGeneration,
+}: SecretsOptions): Promise<Secrets> {
   const store = jetstreamStore(await mesh.kv("secrets", bytesCodec));
   const ring = await openKeyRing({
     store: jetstreamStore(await mesh.kv("secrets_keyring", bytesCodec)),
@@ -49,7 +55,8 @@ export async function createSecrets({ mesh, rootKey, log, health, acceptGenerati
   const audit = async (event: SecretAccessed): Promise<void> => mesh.publish(SecretAccessed, event);
   health?.check("vault", async () => {
     await ring.check();
-    return rollback.notice === undefined ? undefined : { degraded: rollback.notice };
+    if (rollback.notice !== undefined)
+      return { degraded: "The bucket of secrets was set back: the log says what to do" };
   });
   await mesh.serve(SecretsServiceDefinition, createHandlers({ vault, leases, audit, log }));
   log.info({ rootKey: rootKey.kind, keys: ring.keyIds.length }, "The vault is open");

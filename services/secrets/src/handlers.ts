@@ -37,7 +37,10 @@ export function createHandlers(deps: HandlerDependencies): Handlers<typeof Secre
       await audited(access, ctx);
     } catch (err) {
       const { principal, tenant } = ctx.caller;
-      log.error({ ...access, tenant, principal, err }, "A secret was changed, and the audit event could not be published");
+      log.error(
+        { ...access, tenant, principal, err },
+        "A secret was changed, and the audit event could not be published",
+      );
     }
   };
 
@@ -46,7 +49,8 @@ export function createHandlers(deps: HandlerDependencies): Handlers<typeof Secre
       return await work();
     } catch (error) {
       const unusable = error instanceof KeyRingError || (error instanceof VaultError && error.code === "corrupt");
-      if (unusable) log.error({ tenant: ctx.caller.tenant, err: error }, "A stored secret could not be opened or sealed");
+      if (unusable)
+        log.error({ tenant: ctx.caller.tenant, err: error }, "A stored secret could not be opened or sealed");
       throw toRpc(error);
     }
   };

@@ -142,7 +142,9 @@ export class Kv<T> {
     const { connection } = this.#deps;
     connection.assertUp();
     const watch = await this.#bucket.watch({ key: filter(options.prefix) });
-    const stop = (): void => void watch.stop();
+    const stop = (): void => {
+      watch.stop();
+    };
     const forget = connection.onLost(stop);
     options.signal?.addEventListener("abort", stop);
     try {

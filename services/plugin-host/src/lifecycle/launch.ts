@@ -47,7 +47,8 @@ export function sandboxSpec({ pluginId, manifest, limits, root, mounts, nodePath
       cpus: limits.cpus,
       maxProcesses: limits.maxProcesses,
       maxOpenFiles: limits.maxOpenFiles,
-      tmpBytes: Number(limits.tmpBytes),
+      // A tmpfs cannot be smaller than a page.
+      tmpBytes: Math.max(4096, Number(limits.tmpBytes)),
     },
     hostChannel: usesHostCalls(manifest),
   };

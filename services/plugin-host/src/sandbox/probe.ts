@@ -21,7 +21,7 @@ const PATIENCE_MS = 5000;
 /** Prints the name of each wall that stands. */
 const WALLS = `
 [ "$(ulimit -n)" = ${LIMITS.maxOpenFiles} ] && echo openFiles
-head -c ${2 * LIMITS.tmpBytes} /dev/zero 2> /dev/null > /tmp/full || ! true 2> /dev/null > /written && echo tmp
+! head -c ${2 * LIMITS.tmpBytes} /dev/zero 2> /dev/null > /tmp/full && ! true 2> /dev/null > /written && echo tmp
 [ "$(grep -c : /proc/net/dev)" = 1 ] && echo network
 grep -q '^Seccomp:.*2' /proc/self/status && ! unshare --mount true 2> /dev/null && echo seccomp
 `;

@@ -20,6 +20,12 @@ export interface RootKey {
   readonly source: string;
 }
 
+/** A kind of root key and the file that it comes from. */
+export interface RootKeySource {
+  readonly kind: RootKeyHeader["kind"];
+  readonly path: string;
+}
+
 // RFC 7914, with the cost that OWASP's password storage cheat sheet asks for: 128 MiB and some 0.4 s, once at the start.
 const SCRYPT = { N: 2 ** 17, r: 8, p: 1 } as const;
 const MAX_SCRYPT_N = 2 ** 20;
@@ -29,6 +35,11 @@ const MIN_PASSPHRASE_BYTES = 12;
 /** How to go on without the root key, for messages. */
 export const RECOVERY =
   'Put the right one back from a backup or from the machine that first started the vault. To start over and lose every stored secret, stop the secrets service and delete the buckets "secrets" and "secrets_keyring"';
+
+/** The root key that a configuration names. Reads nothing yet. */
+export function rootKeyFrom({ kind, path }: RootKeySource): RootKey {
+  return kind === "file" ? fileRootKey(path) : passphraseRootKey(path);
+}
 
 /** A root key of 32 random bytes in a file of mode 0600, bound to the machine that has the file. Created when the first ring is. */
 export function fileRootKey(path: string): RootKey {

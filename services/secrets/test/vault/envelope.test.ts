@@ -72,7 +72,10 @@ test("a payload of a later format or with another algorithm is refused by name, 
 
 test("a payload does not open with another key, whether or not that key claims the id", () => {
   const payload = seal(key, Buffer.from("x"), binding);
-  assert.throws(() => open({ id: "ffffffffffffffff", key: randomBytes(32) }, payload, binding), failsWith("unknown_key"));
+  assert.throws(
+    () => open({ id: "ffffffffffffffff", key: randomBytes(32) }, payload, binding),
+    failsWith("unknown_key"),
+  );
   assert.throws(() => open({ id: key.id, key: randomBytes(32) }, payload, binding), failsWith("unauthentic"));
 });
 

@@ -9,7 +9,10 @@ const parts = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 12 });
 test("what is joined is split into the same parts", () => {
   fc.assert(
     fc.property(parts, (some) => {
-      assert.deepEqual(splitFrames(joinFrames(some)), some.map((part) => Buffer.from(part)));
+      assert.deepEqual(
+        splitFrames(joinFrames(some)),
+        some.map((part) => Buffer.from(part)),
+      );
     }),
   );
 });
@@ -28,7 +31,10 @@ test("arbitrary bytes are split into parts that fit, or refused", () => {
 });
 
 test("an empty entry and one of a later format are refused", () => {
-  assert.throws(() => splitFrames(new Uint8Array()), (error) => error instanceof PayloadError && error.code === "truncated");
+  assert.throws(
+    () => splitFrames(new Uint8Array()),
+    (error) => error instanceof PayloadError && error.code === "truncated",
+  );
   assert.throws(
     () => splitFrames(Uint8Array.from([2])),
     (error) => error instanceof PayloadError && error.code === "unsupported_version",

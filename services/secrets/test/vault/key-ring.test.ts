@@ -47,7 +47,10 @@ test("a ring without its root key file refuses to start, says how to go on, and 
   const payload = await (await ringOn(t, on)).seal(text, binding);
   const stored = await on.keyring.read("ring");
   await rename(on.rootKeyFile, `${on.rootKeyFile}.away`);
-  await assert.rejects(ringOn(t, on), failsWith("root_key_missing", on.rootKeyFile, "from a backup", "secrets_keyring"));
+  await assert.rejects(
+    ringOn(t, on),
+    failsWith("root_key_missing", on.rootKeyFile, "from a backup", "secrets_keyring"),
+  );
   await assert.rejects(stat(on.rootKeyFile), { code: "ENOENT" });
   assert.deepEqual(await on.keyring.read("ring"), stored);
   await rename(`${on.rootKeyFile}.away`, on.rootKeyFile);
@@ -118,7 +121,8 @@ test("a key is replaced before it has sealed as often as it may, counted over re
     for (let use = 0; use < 15; use += 1) payloads.push(await ring.seal(text, binding));
   }
   const uses = new Map<string, number>();
-  for (const payload of payloads) uses.set(payload.toString("hex", 2, 10), (uses.get(payload.toString("hex", 2, 10)) ?? 0) + 1);
+  for (const payload of payloads)
+    uses.set(payload.toString("hex", 2, 10), (uses.get(payload.toString("hex", 2, 10)) ?? 0) + 1);
   assert.ok(uses.size >= 3, `90 seals took ${uses.size} keys`);
   assert.ok([...uses.values()].every((count) => count <= 40));
   const ring = await ringOn(t, on, limits);
@@ -155,7 +159,10 @@ test("a key that another replica has added is found when its first payload arriv
 test("a payload of a key that no ring has is refused", async (t) => {
   const payload = await (await ringOn(t, await backend(t))).seal(text, binding);
   const ring = await ringOn(t, await backend(t));
-  await assert.rejects(ring.open(payload, binding), (error) => error instanceof PayloadError && error.code === "unknown_key");
+  await assert.rejects(
+    ring.open(payload, binding),
+    (error) => error instanceof PayloadError && error.code === "unknown_key",
+  );
 });
 
 test("seals and rotations of two replicas at once leave no payload that does not open", async (t) => {

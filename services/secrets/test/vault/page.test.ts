@@ -10,7 +10,7 @@ test("the pages of a list hold every name once, sorted, whatever their size", ()
   fc.assert(
     fc.property(names, fc.integer({ min: 1, max: 12 }), (some, size) => {
       const seen: string[] = [];
-      for (let token = ""; ; ) {
+      for (let token = ""; ;) {
         const page = pageOf(some, size, token);
         assert.ok(page.names.length <= size);
         seen.push(...page.names);
@@ -29,7 +29,15 @@ test("a page goes on where the last one ended although names came and went", () 
 });
 
 test("a token that no list gave is refused", () => {
-  for (const token of ["x", "!!", Buffer.from("a b").toString("base64url"), `${pageOf(["a", "b"], 1, "").nextPageToken}=`]) {
-    assert.throws(() => pageOf(["a"], 1, token), (error) => error instanceof VaultError && error.code === "invalid_page_token");
+  for (const token of [
+    "x",
+    "!!",
+    Buffer.from("a b").toString("base64url"),
+    `${pageOf(["a", "b"], 1, "").nextPageToken}=`,
+  ]) {
+    assert.throws(
+      () => pageOf(["a"], 1, token),
+      (error) => error instanceof VaultError && error.code === "invalid_page_token",
+    );
   }
 });

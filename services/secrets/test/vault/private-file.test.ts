@@ -21,7 +21,9 @@ test("a private file is created with its folder, closed to others, and leaves no
 
 test("of many who create the same file one succeeds, and everyone reads what that one wrote", async (t) => {
   const path = join(await folder(t), "key");
-  const created = await Promise.all(Array.from({ length: 20 }, (_, index) => createPrivateFile(path, Buffer.alloc(32, index))));
+  const created = await Promise.all(
+    Array.from({ length: 20 }, (_, index) => createPrivateFile(path, Buffer.alloc(32, index))),
+  );
   assert.equal(created.filter(Boolean).length, 1);
   assert.deepEqual(await readPrivateFile(path), Buffer.alloc(32, created.indexOf(true)));
 });
@@ -35,7 +37,10 @@ test("a file that others may read or the group may write is refused, with the co
   await writeFile(path, "abc");
   for (const mode of [0o644, 0o604, 0o660, 0o602]) {
     await chmod(path, mode);
-    await assert.rejects(readPrivateFile(path), (error) => isUnsafe(error) && String(error).includes(`chmod 600 ${path}`));
+    await assert.rejects(
+      readPrivateFile(path),
+      (error) => isUnsafe(error) && String(error).includes(`chmod 600 ${path}`),
+    );
   }
   for (const mode of [0o600, 0o400, 0o440]) {
     await chmod(path, mode);

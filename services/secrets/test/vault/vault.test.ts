@@ -57,7 +57,8 @@ test("the longest value is measured in bytes, and ten versions of it fit into on
   const longest = "é".repeat(MAX_VALUE_BYTES / 2);
   await assert.rejects(vault.put({ ...id, value: `${longest}${CANARY}` }), failsWith("invalid_value"));
   await assert.rejects(vault.put({ ...id, value: "€".repeat(30_000) }), failsWith("invalid_value"));
-  for (let version = 1; version <= 11; version += 1) await vault.put({ ...id, value: longest, description: "d".repeat(512) });
+  for (let version = 1; version <= 11; version += 1)
+    await vault.put({ ...id, value: longest, description: "d".repeat(512) });
   assert.equal((await vault.get(id)).value, longest);
   assert.ok((await on.secrets.read(KEY))!.value.length < 700_000);
 });
@@ -99,7 +100,10 @@ test("a list is sorted, in pages, and of one tenant", async (t) => {
   const first = await vault.list("default", 4, "");
   const second = await vault.list("default", 4, first.nextPageToken);
   const listed = [...first.secrets, ...second.secrets];
-  assert.deepEqual(listed.map(({ name }) => name), [...names].sort());
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    [...names].sort(),
+  );
   assert.ok(listed.every(({ name, version, description }) => version === 1 && description === `about ${name}`));
   assert.ok(listed.every((secret) => !("value" in secret)));
   assert.equal(second.nextPageToken, "");
@@ -121,7 +125,10 @@ test("tenants do not meet, whatever they and their secrets are called", async (t
   for (const each of ids) await vault.put({ ...each, value: JSON.stringify(each) });
   for (const each of ids) {
     assert.equal((await vault.get(each)).value, JSON.stringify(each));
-    assert.deepEqual((await vault.list(each.tenant, 10, "")).secrets.map(({ name }) => name), [each.name]);
+    assert.deepEqual(
+      (await vault.list(each.tenant, 10, "")).secrets.map(({ name }) => name),
+      [each.name],
+    );
   }
   await vault.delete(ids[0]!);
   for (const each of ids.slice(1)) assert.equal((await vault.get(each)).value, JSON.stringify(each));
@@ -137,8 +144,12 @@ test("50 concurrent puts to one name on two replicas give versions 1 to 50 witho
     }),
   );
   const byVersion = put.toSorted((a, b) => a.version - b.version);
-  assert.deepEqual(byVersion.map(({ version }) => version), Array.from({ length: 50 }, (_, index) => index + 1));
-  for (const { version, value } of byVersion.slice(-10)) assert.equal((await replicas[0]!.get(id, version)).value, value);
+  assert.deepEqual(
+    byVersion.map(({ version }) => version),
+    Array.from({ length: 50 }, (_, index) => index + 1),
+  );
+  for (const { version, value } of byVersion.slice(-10))
+    assert.equal((await replicas[0]!.get(id, version)).value, value);
 });
 
 test("of many who create or follow the same version at once exactly one succeeds", async (t) => {
@@ -193,7 +204,10 @@ test("an entry copied to another name or tenant does not open there, nor does on
   const vault = await vaultOn(t, on);
   await vault.put({ ...id, value: CANARY });
   const stolen = (await on.secrets.read(KEY))!.value;
-  const targets = [{ tenant: "default", name: "mine" }, { tenant: "mallory", name: "api.key" }];
+  const targets = [
+    { tenant: "default", name: "mine" },
+    { tenant: "mallory", name: "api.key" },
+  ];
   for (const target of targets) {
     await vault.put({ ...target, value: "bait" });
     const key = `secret.${target.tenant}.${target.name}`;
