@@ -9,8 +9,6 @@ export interface Config {
   readonly url: string | undefined;
   /** `WARREN_HTTP_PORT` (8080): where the local gateway listens. */
   readonly httpPort: number;
-  /** `WARREN_GRPC_PORT` (8081). */
-  readonly grpcPort: number;
   /** `WARREN_DATA_DIR` (`.warren`), absolute. */
   readonly dataDir: string;
   /** `WARREN_PLUGIN_HOSTS` (1): how many plugin hosts `up` starts. */
@@ -23,6 +21,8 @@ export interface Config {
   readonly conversationsFile: string;
   /** `NO_COLOR` forbids colour, `FORCE_COLOR` asks for it; else a terminal gets it (no-color.org). */
   readonly color: boolean | undefined;
+  /** All of it: what `up` passes on to the services, which read their own settings. `WARREN_GRPC_PORT` is checked here. */
+  readonly all: NodeJS.ProcessEnv;
   /** `PATH`, split: where `doctor` looks for programs. */
   readonly path: readonly string[];
 }
@@ -35,10 +35,11 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env, folder: string 
   const set = (name: string): string | undefined => env[name]?.trim() || undefined;
   const home = set("HOME") ?? homedir();
   const httpPort = wholeNumber("WARREN_HTTP_PORT", set("WARREN_HTTP_PORT") ?? "8080", 1, 65_535);
+  wholeNumber("WARREN_GRPC_PORT", set("WARREN_GRPC_PORT") ?? "8081", 1, 65_535);
   return {
+    all: env,
     url: set("WARREN_URL") ?? (set("WARREN_HTTP_PORT") ? localUrl(httpPort) : undefined),
     httpPort,
-    grpcPort: wholeNumber("WARREN_GRPC_PORT", set("WARREN_GRPC_PORT") ?? "8081", 1, 65_535),
     dataDir: resolve(folder, set("WARREN_DATA_DIR") ?? ".warren"),
     pluginHosts: wholeNumber("WARREN_PLUGIN_HOSTS", set("WARREN_PLUGIN_HOSTS") ?? "1", 1, 64),
     tokenFile: set("WARREN_TOKEN_FILE"),

@@ -37,7 +37,9 @@ export function profileFile(context: Context, options: GlobalOptions): string {
 export async function gatewayOf(context: Context, options: GlobalOptions): Promise<string> {
   const said = options.url ?? (options.profile === undefined ? context.config.url : undefined);
   if (said !== undefined) return gatewayUrl(said);
-  const profile = options.tokenFile === undefined ? await readProfile(profileFile(context, options)) : undefined;
+  // A token from a file is not the profile's, so it does not go to the profile's gateway.
+  const fromFile = sourcesOf(context, options, "").tokenFile !== undefined;
+  const profile = fromFile ? undefined : await readProfile(profileFile(context, options));
   return gatewayUrl(profile?.url ?? context.config.url ?? localUrl(context.config.httpPort));
 }
 

@@ -1,27 +1,12 @@
 // What the command gets from the rest of the project, loaded only by the commands that need it.
 
-/** What {@link StartLocalStack} is told. */
-export interface LocalStackOptions {
-  readonly dataDir: string;
-  readonly httpPort: number;
-  readonly grpcPort: number;
-  /** How many plugin hosts to start. */
-  readonly pluginHosts: number;
-  /** Takes each line of the services' logs. */
-  readonly log: (line: string) => void;
-}
+import type { LocalStack, LocalStackOptions } from "@warren/local-stack";
+
+/** Starts a mesh on this machine, and resolves when it answers. What ends by itself is started again. */
+export type StartLocalStack = (options: LocalStackOptions) => Promise<RunningStack>;
 
 /** A mesh that runs on this machine. */
-export interface LocalStack {
-  readonly url: string;
-  readonly operatorTokenFile: string;
-  /** Settles when it has ended, asked to or not. */
-  readonly stopped: Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** Starts a mesh on this machine, and resolves when it answers. */
-export type StartLocalStack = (options: LocalStackOptions) => Promise<LocalStack>;
+export type RunningStack = Pick<LocalStack, "url" | "operatorTokenFile" | "stop">;
 
 /** A plugin folder made into a package. */
 export interface PackedPlugin {

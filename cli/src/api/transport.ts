@@ -63,7 +63,7 @@ export async function exchange(
   const target = new URL(url + request.path);
   for (const [name, value] of Object.entries(request.query ?? {}))
     if (value !== undefined) target.searchParams.set(name, String(value));
-  const bytes = request.body instanceof Uint8Array;
+  const { body } = request;
   const late = new AbortController();
   const timeout = request.timeout ?? 30_000;
   const timer = setTimeout(() => late.abort(), timeout);
@@ -73,11 +73,11 @@ export async function exchange(
       headers: {
         accept: request.accept ?? "application/json",
         ...(token ? { authorization: `Bearer ${token}` } : {}),
-        ...(request.body === undefined ? {} : { "content-type": bytes ? "application/gzip" : "application/json" }),
+        ...(body === undefined
+          ? {}
+          : { "content-type": body instanceof Uint8Array ? "application/gzip" : "application/json" }),
       },
-      ...(request.body === undefined
-        ? {}
-        : { body: bytes ? (request.body as BodyInit) : JSON.stringify(request.body) }),
+      ...(body === undefined ? {} : { body: body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body) }),
       // A token goes to the address it is for, and nowhere that address points to.
       redirect: "error",
       signal: request.signal ? AbortSignal.any([late.signal, request.signal]) : late.signal,

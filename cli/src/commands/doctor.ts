@@ -4,7 +4,7 @@ import { accessOf, type Context, gatewayOf, type GlobalOptions } from "../contex
 import { checkGateway } from "../doctor/gateway.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { checkLimits } from "../doctor/limits.ts";
-import { checkPrograms } from "../doctor/programs.ts";
+import { checkPrograms, programFolders } from "../doctor/programs.ts";
 import { checkSandbox } from "../doctor/sandbox.ts";
 import { CliError, ExitCode, QuietExit } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
@@ -22,10 +22,11 @@ async function doctor(context: Context, options: GlobalOptions): Promise<void> {
   const { config, terminal, fetch } = context;
   const url = await gatewayOf(context, options);
   const access = await accessIfAny(context, options, url);
+  const folders = programFolders(config.path);
   const groups = await Promise.all([
-    checkPrograms(config.path, process.versions.node),
-    checkSandbox(config.path),
-    checkLimits(config.path, process.execPath),
+    checkPrograms(folders, process.versions.node),
+    checkSandbox(folders),
+    checkLimits(folders, process.execPath),
     checkGateway({ url, access: access instanceof CliError ? undefined : access, fetch }),
   ]);
   const findings: Finding[] = groups.flat();

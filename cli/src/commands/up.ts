@@ -5,11 +5,10 @@ import type { Context, GlobalOptions } from "../context.ts";
 import { CliError, ExitCode } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
 import type { Terminal } from "../output/terminal.ts";
-import type { LocalStack } from "../parts.ts";
+import type { RunningStack } from "../parts.ts";
 
 interface UpOptions extends GlobalOptions {
   readonly port?: string;
-  readonly grpcPort?: string;
   readonly dataDir?: string;
   readonly pluginHosts?: string;
 }
@@ -20,7 +19,6 @@ export function registerUp(program: Command, context: Context): void {
     .command("up")
     .description("start a mesh on this machine, until Ctrl-C")
     .option("--port <port>", "HTTP port (WARREN_HTTP_PORT, 8080)")
-    .option("--grpc-port <port>", "gRPC port (WARREN_GRPC_PORT, 8081)")
     .option("--data-dir <folder>", "where everything that lasts is kept (WARREN_DATA_DIR, .warren)")
     .option("--plugin-hosts <count>", "how many plugin hosts to start (WARREN_PLUGIN_HOSTS, 1)")
     .action(async (_options: UpOptions, command: Command) => up(context, command.optsWithGlobals<UpOptions>()));
@@ -29,8 +27,7 @@ export function registerUp(program: Command, context: Context): void {
 async function up({ config, terminal, startLocalStack }: Context, options: UpOptions): Promise<void> {
   const settings = {
     httpPort: options.port === undefined ? config.httpPort : wholeNumber("--port", options.port, 1, 65_535),
-    grpcPort:
-      options.grpcPort === undefined ? config.grpcPort : wholeNumber("--grpc-port", options.grpcPort, 1, 65_535),
+    env: config.all,
     dataDir: options.dataDir === undefined ? config.dataDir : resolve(options.dataDir),
     pluginHosts:
       options.pluginHosts === undefined
@@ -40,12 +37,15 @@ async function up({ config, terminal, startLocalStack }: Context, options: UpOpt
   };
   const wish = stopWish(terminal);
   try {
-    const stack = await startLocalStack(settings);
+    const stack = await startLocalStack(settings).catch((error: unknown) => {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new CliError(ExitCode.failure, `the mesh did not start: ${why}`, '"warren doctor" shows what is missing', {
+        cause: error,
+      });
+    });
     // A wish to stop that came while it started is met now: only a whole stack can be stopped in order.
     if (!wish.made) announce(terminal, stack, options.json);
-    const ended = await Promise.race([stack.stopped.then(() => "ended" as const), wish.promise]);
-    if (ended === "ended" && !wish.made)
-      throw new CliError(ExitCode.failure, "the mesh has stopped by itself", "its log above says why");
+    await wish.promise;
     await stack.stop();
     terminal.note("stopped");
   } finally {
@@ -54,14 +54,14 @@ async function up({ config, terminal, startLocalStack }: Context, options: UpOpt
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
-function stopWish(terminal: Terminal): { readonly promise: Promise<"asked">; readonly made: boolean; forget(): void } {
-  const { promise, resolve: wished } = Promise.withResolvers<"asked">();
+function stopWish(terminal: Terminal): { readonly promise: Promise<void>; readonly made: boolean; forget(): void } {
+  const { promise, resolve: wished } = Promise.withResolvers<void>();
   let made = false;
   const onSignal = (): void => {
     if (made) process.exit(ExitCode.interrupted);
     made = true;
     terminal.note("stopping; Ctrl-C again to stop at once");
-    wished("asked");
+    wished();
   };
   const signals = ["SIGINT", "SIGTERM"] as const;
   for (const signal of signals) process.on(signal, onSignal);
@@ -74,7 +74,7 @@ function stopWish(terminal: Terminal): { readonly promise: Promise<"asked">; rea
   };
 }
 
-function announce(terminal: Terminal, stack: LocalStack, json: boolean | undefined): void {
+function announce(terminal: Terminal, stack: RunningStack, json: boolean | undefined): void {
   const { url, operatorTokenFile } = stack;
   const curl = curlLine(url, operatorTokenFile);
   if (json) return terminal.json({ url, operatorTokenFile, curl });

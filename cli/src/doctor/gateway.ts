@@ -37,36 +37,58 @@ export async function checkGateway(probe: GatewayProbe): Promise<Finding[]> {
 }
 
 async function checkHealth({ url, access, fetch }: GatewayProbe): Promise<Finding[]> {
-  const token = await access?.token();
-  const request = { method: "GET", path: "/health", query: { detailed: "true" }, timeout: 10_000 } as const;
-  const response = await exchange(fetch, url, request, token);
+  const ask = async (detailed: boolean, token: string | undefined): Promise<Response> =>
+    exchange(
+      fetch,
+      url,
+      { method: "GET", path: "/health", ...(detailed ? { query: { detailed: "true" } } : {}), timeout: 10_000 },
+      token,
+    );
+  let response = await ask(true, await tokenIfAny(access));
+  // Without rights the details stay hidden, and how the whole is remains to be said.
+  if (response.status === 401 || response.status === 403) response = await ask(false, undefined);
   const body: unknown = await response.json().catch(() => undefined);
   if (!isRecord(body) || typeof body["status"] !== "string") {
     const { title } = problemFrom(body, response.status, response.headers);
-    return [
-      { group: "gateway", name: "health", state: "warning", detail: `${url} is no Warren gateway (${oneLine(title)})` },
-    ];
+    const detail = `${url} is no Warren gateway (${oneLine(title)})`;
+    return [{ group: "gateway", name: "health", state: "warning", detail }];
   }
-  const status = oneLine(body["status"]);
-  const overall: Finding = { group: "gateway", name: "health", state: stateOf(status), detail: `${url} is ${status}` };
-  return [overall, ...partsOf(body)];
+  const status = statusOf(body);
+  return [
+    { group: "gateway", name: "health", state: stateOf(status), detail: `${url} is ${status}` },
+    ...namedParts(body["checks"], ""),
+    ...namedParts(body["services"], ""),
+  ];
 }
 
-/** The checks of the health document: `{ "checks": { "<name>": { "status", "detail"? } } }`, or a list of them with names. */
-function partsOf(body: Record<string, unknown>): Finding[] {
-  const checks = body["checks"];
-  const named: (readonly [string, unknown])[] = Array.isArray(checks)
-    ? checks.filter(isRecord).map((each) => [String(each["name"]), each] as const)
-    : Object.entries(isRecord(checks) ? checks : {});
-  return named.map(([name, value]) => {
-    const check = isRecord(value) ? value : { status: value };
-    const status = oneLine(String(check["status"]));
-    const said = [check["detail"], check["message"], check["reason"], check["error"]].find(
-      (each) => typeof each === "string" && each,
-    );
-    const detail = typeof said === "string" ? `${status}: ${oneLine(said)}` : status;
-    return { group: "gateway", name: oneLine(name), state: stateOf(status), detail };
+/** Parts of the health document, as a list in which each has its name or as an object by name; a service has parts of its own. */
+function namedParts(parts: unknown, within: string): Finding[] {
+  const entries: (readonly [unknown, unknown])[] = Array.isArray(parts)
+    ? parts.filter(isRecord).map((each) => [each["instanceId"] ?? each["service"] ?? each["name"], each])
+    : Object.entries(isRecord(parts) ? parts : {});
+  return entries.flatMap(([key, value]) => {
+    const part = isRecord(value) ? value : { status: value };
+    const name = within + oneLine(typeof key === "string" ? key : "?");
+    const status = statusOf(part);
+    const said = part["message"] ?? part["detail"];
+    const detail = typeof said === "string" && said ? `${status}: ${oneLine(said)}` : status;
+    return [{ group: "gateway", name, state: stateOf(status), detail }, ...namedParts(part["checks"], `${name}: `)];
   });
+}
+
+function statusOf(part: Readonly<Record<string, unknown>>): string {
+  const { status } = part;
+  return typeof status === "string" ? oneLine(status.replace(/^HEALTH_STATUS_/, "").toLowerCase()) : "unknown";
+}
+
+/** A token that cannot be had is reported as access, and must not hide the health. */
+async function tokenIfAny(access: Access | undefined): Promise<string | undefined> {
+  try {
+    return await access?.token();
+  } catch (error) {
+    if (error instanceof CliError) return undefined;
+    throw error;
+  }
 }
 
 /** A part that is ill is the mesh's business, and its own log's: the doctor's exit code speaks of this machine. */

@@ -3,7 +3,6 @@ import { mkdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../errors.ts";
 import type { Finding } from "./finding.ts";
-import { programFolders } from "./programs.ts";
 import { run, which } from "./run.ts";
 
 const root = "/sys/fs/cgroup";
@@ -16,8 +15,8 @@ interface Hierarchy {
 }
 
 /** Tries a cgroup and a resource limit, and says which of them will hold plugins. */
-export async function checkLimits(path: readonly string[], node: string): Promise<Finding[]> {
-  const [hierarchy, prlimit] = await Promise.all([findHierarchy(), which("prlimit", programFolders(path))]);
+export async function checkLimits(folders: readonly string[], node: string): Promise<Finding[]> {
+  const [hierarchy, prlimit] = await Promise.all([findHierarchy(), which("prlimit", folders)]);
   const [cgroup, resource] = await Promise.all([checkCgroup(hierarchy), checkResourceLimit(prlimit, node)]);
   if (cgroup.state === "ok" || resource.state === "ok") return [cgroup, resource];
   return [cgroup, { ...resource, state: "missing" }];

@@ -7,8 +7,8 @@ interface Program {
   readonly name: string;
   readonly least: string;
   readonly asks: readonly string[];
-  /** Without it Warren does not start; else what works less. */
-  readonly without: "missing" | string;
+  /** What works less without it; undefined: Warren does not start. */
+  readonly without?: string;
   /** Package names: most package managers, Homebrew. */
   readonly packages: readonly [string, string];
 }
@@ -18,7 +18,7 @@ const programs: readonly Program[] = [
     name: "nats-server",
     least: "2.9",
     asks: ["--version"],
-    without: "missing",
+
     packages: ["nats-server", "nats-server"],
   },
   {
@@ -28,7 +28,7 @@ const programs: readonly Program[] = [
     without: "rate limits are counted in memory, by each gateway alone",
     packages: ["redis-server", "redis"],
   },
-  { name: "bwrap", least: "0.8", asks: ["--version"], without: "missing", packages: ["bubblewrap", "bubblewrap"] },
+  { name: "bwrap", least: "0.8", asks: ["--version"], packages: ["bubblewrap", "bubblewrap"] },
   {
     name: "prlimit",
     least: "2.0",
@@ -46,9 +46,8 @@ export function programFolders(path: readonly string[]): string[] {
   return [ownFolder, ...path, "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 }
 
-/** Looks for Node.js and the programs. */
-export async function checkPrograms(path: readonly string[], nodeVersion: string): Promise<Finding[]> {
-  const folders = programFolders(path);
+/** Looks for the programs in `folders`, and at this Node.js. */
+export async function checkPrograms(folders: readonly string[], nodeVersion: string): Promise<Finding[]> {
   const install = await installer(folders);
   const found = await Promise.all(programs.map((program) => checkProgram(program, folders, install)));
   return [checkNode(nodeVersion), ...found];
@@ -70,8 +69,8 @@ async function checkProgram(
   const finding = { group: "programs", name } as const;
   const lacking = (what: string): Finding => ({
     ...finding,
-    state: without === "missing" ? "missing" : "warning",
-    detail: without === "missing" ? what : `${what}: ${without}`,
+    state: without === undefined ? "missing" : "warning",
+    detail: without === undefined ? what : `${what}: ${without}`,
     mend: install(packages),
   });
   const file = await which(name, folders);

@@ -1,6 +1,6 @@
 // Whether plugins can be kept apart here, seen by keeping a shell apart.
 import type { Finding } from "./finding.ts";
-import { installer, programFolders } from "./programs.ts";
+import { installer } from "./programs.ts";
 import { lastLine, type Outcome, run, which } from "./run.ts";
 
 /** The sandbox of plugins, but for the seccomp filter, which the plugin host makes. */
@@ -32,9 +32,8 @@ const look = [
   "(unshare -U true) 2>/dev/null && echo nested || echo alone",
 ].join("; ");
 
-/** Starts a sandbox and looks around in it. */
-export async function checkSandbox(path: readonly string[]): Promise<Finding[]> {
-  const folders = programFolders(path);
+/** Starts a sandbox with the bwrap in `folders`, and looks around in it. */
+export async function checkSandbox(folders: readonly string[]): Promise<Finding[]> {
   const bwrap = await which("bwrap", folders);
   if (!bwrap) return [];
   const isolation = { group: "sandbox", name: "isolation: process" } as const;

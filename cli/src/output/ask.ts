@@ -1,5 +1,5 @@
 // Questions to a person, on stderr: stdout stays the answer's.
-import { confirm, isCancel, password, text } from "@clack/prompts";
+import { type CANCEL_SYMBOL, confirm, isCancel, password, text } from "@clack/prompts";
 import { interrupted } from "../errors.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -32,7 +32,7 @@ function streams(terminal: Terminal): { input: NodeJS.ReadStream; output: NodeJS
   return { input: terminal.stdin, output: terminal.stderr };
 }
 
-function answered<T>(answer: T | symbol): T {
+function answered<T>(answer: T | typeof CANCEL_SYMBOL): T {
   if (isCancel(answer)) throw interrupted();
-  return answer as T;
+  return answer;
 }

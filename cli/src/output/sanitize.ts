@@ -1,7 +1,7 @@
 // What plugins, models and remote machines say must not drive the reader's terminal.
 
 // C0 and C1 controls but for tab and line feed, and the marks that reorder text (Unicode TR36, "bidirectional spoofing").
-const unsafe = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+const unsafe = /(?![\t\n])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
 /** The text with control characters written out (`\x1b`), so that a terminal shows them instead of obeying them. */
 export function printable(text: string): string {
@@ -15,7 +15,7 @@ export function oneLine(text: string): string {
 
 /** JSON in which no control character is left raw: `JSON.stringify` leaves U+007F to U+009F as they are. */
 export function safeJson(value: unknown): string {
-  return JSON.stringify(value, undefined, 2).replace(/[\x7f-\x9f\u2028\u2029]/g, unicodeEscape);
+  return JSON.stringify(value, undefined, 2).replace(/(?!\n)[\p{Cc}\u2028\u2029]/gu, unicodeEscape);
 }
 
 function escapeCode(character: string): string {

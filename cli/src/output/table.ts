@@ -30,10 +30,10 @@ export function table<Row>(
 }
 
 function cut(line: string, width: number | undefined): string {
-  const characters = [...line];
+  const characters = Array.from(line);
   return width && characters.length > width ? `${characters.slice(0, width - 1).join("")}…` : line;
 }
 
 function displayWidth(text: string): number {
-  return [...stripVTControlCharacters(text)].length;
+  return Array.from(stripVTControlCharacters(text)).length;
 }

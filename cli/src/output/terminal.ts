@@ -37,8 +37,7 @@ export function createTerminal(
     stdin,
     stdout,
     stderr,
-    // isTTY is undefined, not false, on a pipe.
-    interactive: Boolean(stdin.isTTY && stderr.isTTY),
+    interactive: stdin.isTTY && stderr.isTTY,
     write: (text) => void stdout.write(text),
     print: (line) => void stdout.write(`${line}\n`),
     json: (value) => void stdout.write(`${safeJson(value)}\n`),

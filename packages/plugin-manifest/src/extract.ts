@@ -57,7 +57,7 @@ async function writeEntries(
       if (register.size > bounds.maxFiles) throw tooLarge(`more than ${bounds.maxFiles} files and folders`);
       const { file, handle } = await writeEntry(entry, folder);
       files.push(file);
-      const syncing = handle.sync().finally(() => handle.close());
+      const syncing = syncAndClose(handle);
       unsynced.add(syncing);
       // Awaited below; until then a failure must not count as unhandled.
       syncing.catch(() => undefined);
@@ -67,6 +67,14 @@ async function writeEntries(
     return files;
   } finally {
     await Promise.allSettled(unsynced);
+  }
+}
+
+async function syncAndClose(handle: FileHandle): Promise<void> {
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -58,9 +58,13 @@ function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
         ? "is required"
         : `must be ${issue.values.map((value) => JSON.stringify(value)).join(" or ")}`;
     case "too_small":
+      if (issue.minimum === 1 && issue.origin !== "number") return "must not be empty";
       return `must be at least ${issue.minimum}${unitOf(issue.origin)}`;
     case "too_big":
       return `must be at most ${issue.maximum}${unitOf(issue.origin)}`;
+    case "invalid_format":
+      if (issue.format === "email") return "must be an e-mail address";
+      return issue.format === "url" ? "must be a URL" : undefined;
     default:
       return undefined;
   }
@@ -86,17 +90,18 @@ function toProblems(issue: z.core.$ZodIssue, schema: z.ZodType): ManifestProblem
     case "invalid_key":
       return issue.issues.map((inner) => ({ path: pathText(issue.path), message: `the key ${inner.message}` }));
     case "invalid_union":
-      return [{ path: pathText(issue.path), message: unionMessage(issue) }];
+      return unionProblems(issue, schema);
     default:
       return [{ path: pathText(issue.path), message: issue.message }];
   }
 }
 
-function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
-  const options = issue.errors.map((option) =>
-    option.map((inner) => [pathText(inner.path, ""), inner.message].join(" ").trim()).join(", "),
-  );
-  return options.join("; or ");
+/** Of a union's variants, the one that the value is meant to be: the first whose own type it has. */
+function unionProblems(issue: z.core.$ZodIssueInvalidUnion, schema: z.ZodType): ManifestProblem[] {
+  const isOtherType = (inner: z.core.$ZodIssue) => inner.code === "invalid_type" && inner.path.length === 0;
+  const meant = issue.errors.find((option) => !option.some(isOtherType)) ?? [];
+  if (meant.length === 0) return [{ path: pathText(issue.path), message: "is of the wrong type" }];
+  return meant.flatMap((inner) => toProblems({ ...inner, path: [...issue.path, ...inner.path] }, schema));
 }
 
 function unknownKey(key: string, known: readonly string[]): string {
@@ -129,7 +134,7 @@ function unwrap(schema: unknown): unknown {
   return inner;
 }
 
-function pathText(path: readonly PropertyKey[], whole = "plugin.json"): string {
+function pathText(path: readonly PropertyKey[]): string {
   const text = path
     .map((part) =>
       typeof part === "number"
@@ -139,7 +144,7 @@ function pathText(path: readonly PropertyKey[], whole = "plugin.json"): string {
           : `[${JSON.stringify(String(part))}]`,
     )
     .join("");
-  return text === "" ? whole : text.replace(/^\./, "");
+  return text === "" ? "plugin.json" : text.replace(/^\./, "");
 }
 
 const plainKey = /^[A-Za-z_$][\w$]*$/;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { posix } from "node:path";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { grants, missingGrants, parseHostScope, parsePermission, PermissionError } from "../src/index.ts";
 
 test("every area has permissions that are read", () => {

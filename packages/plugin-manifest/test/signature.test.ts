@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describeFiles, keyIdOf, SignatureError, signPackage, verifyPackage } from "../src/index.ts";
 
 const now = new Date("2026-01-01T00:00:00Z");

@@ -5,6 +5,7 @@ import type { Clock } from "./clock.ts";
 import { createDevices } from "./devices.ts";
 import { createGrants } from "./grants.ts";
 import { createHandlers, type Log } from "./handlers.ts";
+import { operatorToken, registerOperator } from "./operator.ts";
 import { createAttemptCounter, FLEET_BACKOFF, NETWORK_BACKOFF } from "./pairing/backoff.ts";
 import { createPairings } from "./pairing/pairing.ts";
 import { createSealer } from "./seal.ts";
@@ -23,13 +24,18 @@ export interface AuthDeps {
   readonly sealingKey: Uint8Array;
   readonly clock?: Clock;
   readonly log: Log;
+  /** File with the operator's token, made where there is none. Absent: this replica makes no operator known. */
+  readonly operatorTokenFile?: string | undefined;
   /** Write pairing codes to the log: for a stack on one machine, whose log only its operator reads. */
   readonly showCodeInLog?: boolean;
 }
 
-/** The auth service, ready to be served. Makes the signing key where there is none. */
+/**
+ * The auth service, ready to be served. Makes the signing key and the operator's token where there are none.
+ * @throws OperatorTokenError when the operator's token file cannot be used.
+ */
 export async function createAuth(deps: AuthDeps): Promise<Handlers<typeof AuthServiceDefinition>> {
-  const { mesh, stores, sealingKey, clock = Date.now, log, showCodeInLog = false } = deps;
+  const { mesh, stores, sealingKey, clock = Date.now, log, operatorTokenFile, showCodeInLog = false } = deps;
   const key = await openSigningKey({
     signing: stores.signing,
     publicKeys: stores.publicKeys,
@@ -38,6 +44,11 @@ export async function createAuth(deps: AuthDeps): Promise<Handlers<typeof AuthSe
     log,
     tokenMs: ACCESS_TOKEN_MS,
   });
+  if (operatorTokenFile !== undefined) {
+    const token = await operatorToken(operatorTokenFile);
+    const id = await registerOperator({ credentials: stores.credentials, token, clock });
+    log.info({ id, file: operatorTokenFile }, "The operator's token is in its file");
+  }
   const devices = createDevices({ kv: stores.devices, revocations: stores.revocations, clock });
   const refreshTokens = createRefreshTokens({ kv: stores.refresh, mint: createRefreshTokenMint(sealingKey), clock });
   const grants = createGrants({ devices, refreshTokens, issueAccessToken: createAccessTokens({ key, clock }), clock });

@@ -56,7 +56,11 @@ export function createHandlers(deps: HandlerDependencies): Handlers<PluginServic
       const call = () => runner.call(tool, args, ctx.deadline, ctx.signal);
       if (ctx.idempotencyKey === undefined) return call();
       const { tenant, principal } = ctx.caller;
-      return deps.remembered.run([tenant, principal, pluginId, runner.record.generation, tool, ctx.idempotencyKey], args, call);
+      return deps.remembered.run(
+        [tenant, principal, pluginId, runner.record.generation, tool, ctx.idempotencyKey],
+        args,
+        call,
+      );
     },
 
     getPluginLogs({ id, tail }) {
@@ -69,16 +73,26 @@ export function createHandlers(deps: HandlerDependencies): Handlers<PluginServic
 }
 
 /** A plugin that this host does not run: not installed, or installed a moment ago. */
-async function awaitRunner({ records, supervisor }: HandlerDependencies, pluginId: string, ctx: CallContext): Promise<Runner> {
-  if (supervisor.stopped) throw new RpcError(StatusCode.UNAVAILABLE, "This plugin host is stopping", { reason: "DRAINING" });
+async function awaitRunner(
+  { records, supervisor }: HandlerDependencies,
+  pluginId: string,
+  ctx: CallContext,
+): Promise<Runner> {
+  if (supervisor.stopped)
+    throw new RpcError(StatusCode.UNAVAILABLE, "This plugin host is stopping", { reason: "DRAINING" });
   if (!(await records.get(pluginId))) throw notInstalled(pluginId);
   const runner = await supervisor.awaitRunner(pluginId, undefined, ctx.signal);
-  if (!runner) throw new RpcError(StatusCode.DEADLINE_EXCEEDED, `Plugin ${pluginId} did not start in time`, { reason: "PLUGIN_STARTING" });
+  if (!runner)
+    throw new RpcError(StatusCode.DEADLINE_EXCEEDED, `Plugin ${pluginId} did not start in time`, {
+      reason: "PLUGIN_STARTING",
+    });
   return runner;
 }
 
 function notInstalled(id: string): RpcError {
-  return new RpcError(StatusCode.NOT_FOUND, `No plugin ${id} is installed: "warren plugin list" shows those that are`, { reason: "PLUGIN_NOT_FOUND" });
+  return new RpcError(StatusCode.NOT_FOUND, `No plugin ${id} is installed: "warren plugin list" shows those that are`, {
+    reason: "PLUGIN_NOT_FOUND",
+  });
 }
 
 function readPageToken(token: string): string {

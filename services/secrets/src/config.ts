@@ -1,6 +1,5 @@
 // Every setting of the service, beside those that all services have.
 import { join } from "node:path";
-import { ConfigError } from "@warren/service";
 import { z } from "zod";
 import type { RootKeySource } from "./vault/root-key.ts";
 
@@ -11,13 +10,13 @@ export const config = z.object({
     .string()
     .optional()
     .describe(
-      "File with the root key that seals the key ring (32 bytes, mode 0600); made at the first start. Default: secrets-root-key in WARREN_DATA_DIR.",
+      "File with the root key that seals the key ring (32 bytes, mode 0600); made at the first start. Default: secrets/root.key in WARREN_DATA_DIR.",
     )
     .meta({ env: "WARREN_SECRETS_ROOT_KEY_FILE" }),
   passphraseFile: z
     .string()
     .optional()
-    .describe("File with a passphrase (mode 0600) from which the root key is derived, instead of a root key file.")
+    .describe("File with a passphrase (mode 0600) from which the root key is derived; then no root key file is used.")
     .meta({ env: "WARREN_SECRETS_PASSPHRASE_FILE" }),
   acceptGeneration: z.coerce
     .number()
@@ -31,12 +30,11 @@ export const config = z.object({
 /** The settings as read. */
 export type Config = z.infer<typeof config>;
 
-/** Where the root key comes from. Throws ConfigError when two places are configured. */
+/**
+ * Where the root key comes from: a passphrase where one is configured, else a file. Neither takes over from the other by mistake: a key
+ * ring made with one kind does not open with the other.
+ */
 export function rootKeySource({ dataDir, rootKeyFile, passphraseFile }: Config): RootKeySource {
-  if (passphraseFile === undefined) return { kind: "file", path: rootKeyFile ?? join(dataDir, "secrets-root-key") };
-  if (rootKeyFile === undefined) return { kind: "passphrase", path: passphraseFile };
-  const both = "WARREN_SECRETS_ROOT_KEY_FILE and WARREN_SECRETS_PASSPHRASE_FILE";
-  throw new ConfigError(
-    `${both} are both set, and the vault has one root key: set the one that the key ring was made with`,
-  );
+  if (passphraseFile !== undefined) return { kind: "passphrase", path: passphraseFile };
+  return { kind: "file", path: rootKeyFile ?? join(dataDir, "secrets", "root.key") };
 }

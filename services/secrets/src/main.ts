@@ -4,16 +4,24 @@ import { createSecrets } from "./app.ts";
 import { config, rootKeySource } from "./config.ts";
 import { rootKeyFrom } from "./vault/root-key.ts";
 
-await runService({
-  name: "secrets",
-  description: "The vault",
-  config,
-  start: ({ config: settings, mesh, log, health }) =>
-    createSecrets({
-      mesh,
-      log,
-      health,
-      rootKey: rootKeyFrom(rootKeySource(settings)),
-      acceptGeneration: settings.acceptGeneration,
-    }),
-});
+try {
+  await runService({
+    name: "secrets",
+    description: "The vault",
+    config,
+    start: ({ config: settings, mesh, log, health }) =>
+      createSecrets({
+        mesh,
+        log,
+        health,
+        rootKey: rootKeyFrom(rootKeySource(settings)),
+        acceptGeneration: settings.acceptGeneration,
+      }),
+  });
+} catch (error) {
+  // Without an exit the connection would keep alive a vault that never opened.
+  process.stderr.write(
+    `The secrets service could not start: ${error instanceof Error ? error.message : String(error)}\n`,
+  );
+  process.exit(1);
+}

@@ -8,6 +8,9 @@ import type { TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import { CreditMeter, DEFAULT_WINDOW, packWindow } from "./credit.ts";
 import { ALIVE_EVERY_MS, credit, FrameKind, GONE_AFTER_MS, parseFrame, plain } from "./frame.ts";
 
+/** The largest message that is put together from parts, in bytes. */
+const LARGEST_MESSAGE = 64 << 20;
+
 export interface StreamReaderOptions {
   readonly connection: Connection;
   readonly inbox: Inbox;
@@ -33,7 +36,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
   readonly accepted: Promise<void>;
   readonly #options: StreamReaderOptions;
   readonly #meter = new CreditMeter(DEFAULT_WINDOW);
-  readonly #queue: { message: Uint8Array; frames: number[] }[] = [];
+  readonly #queue: { message: Uint8Array; lastFrame: number }[] = [];
   readonly #ended: (() => void)[] = [];
   readonly #timers: WheelTimer[] = [];
   readonly #abort = (): void => this.#cancel(this.#options.onCancelled());
@@ -41,6 +44,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
   #refuse!: (error: RpcError) => void;
   #control: string | undefined;
   #parts: Uint8Array[] = [];
+  #partBytes = 0;
   #sequence = 0;
   #lastHeard = now();
   #over = false;
@@ -79,7 +83,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
       for (;;) {
         const next = this.#queue.shift();
         if (next) {
-          for (const bytes of next.frames) this.#consumed(bytes);
+          this.#consumed(next.lastFrame);
           yield next.message;
         } else if (this.#over) {
           if (this.#failure) throw this.#failure;
@@ -112,12 +116,22 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     if (frame.kind === FrameKind.END) return this.#finish();
     // The view is on the connection's read buffer, which nats.js hands over for good.
     this.#parts.push(frame.payload);
-    if (frame.kind === FrameKind.MORE) return;
-    const parts = this.#parts;
+    // Credit for parts of a message is granted as they come: the rest of it could never arrive otherwise.
+    if (frame.kind === FrameKind.MORE) return this.#part(frame.payload.length);
+    const message = this.#parts.length === 1 ? frame.payload : Buffer.concat(this.#parts);
     this.#parts = [];
-    const whole = parts.length === 1 ? frame.payload : Buffer.concat(parts);
-    this.#queue.push({ message: whole, frames: parts.map((part) => part.length) });
+    this.#partBytes = 0;
+    this.#queue.push({ message, lastFrame: frame.payload.length });
     this.#wakeUp();
+  }
+
+  #part(bytes: number): void {
+    this.#partBytes += bytes;
+    if (this.#partBytes > LARGEST_MESSAGE)
+      return this.#cancel(
+        new RpcError(StatusCode.RESOURCE_EXHAUSTED, `A message of a stream is over ${LARGEST_MESSAGE} bytes`),
+      );
+    this.#consumed(bytes);
   }
 
   #consumed(bytes: number): void {

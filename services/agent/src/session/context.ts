@@ -44,7 +44,11 @@ function messagesOf(turn: StoredTurn, nameOf: NameOf): ModelMessage[] {
 /** Every call has an answer: models refuse a conversation in which one is missing. */
 function resultMessage(call: ToolCall, result: ToolCall | undefined, nameOf: NameOf): ModelMessage {
   const failed = !result || result.error !== "";
-  const text = result ? (failed ? result.error : result.result) : "The call was interrupted; whether it ran is not known.";
+  const text = result
+    ? failed
+      ? result.error
+      : result.result
+    : "The call was interrupted; whether it ran is not known.";
   return { role: "tool", callId: call.id, name: nameOf(call.pluginId, call.name), text, failed };
 }
 

@@ -22,7 +22,11 @@ export interface SessionIndex {
 }
 
 /** Keeps the index in `bucket`; `log` and `sessions` are what it is rebuilt from. */
-export function createSessionIndex(bucket: IndexBucket, log: Pick<EntryLog, "keys">, sessions: SessionLog): SessionIndex {
+export function createSessionIndex(
+  bucket: IndexBucket,
+  log: Pick<EntryLog, "keys">,
+  sessions: SessionLog,
+): SessionIndex {
   async function rebuild(owner: Owner, key: string): Promise<Session[]> {
     const session = summary(await sessions.open(owner, sessionIdOf(key)));
     // A turn that ended meanwhile has written a newer one.
@@ -63,7 +67,8 @@ function writeToken({ id, updateTime }: Position): string {
 function readToken(token: string): Position {
   try {
     const [time, id] = JSON.parse(Buffer.from(token, "base64url").toString()) as unknown[];
-    if (typeof time === "number" && Number.isFinite(time) && typeof id === "string") return { id, updateTime: new Date(time) };
+    if (typeof time === "number" && Number.isFinite(time) && typeof id === "string")
+      return { id, updateTime: new Date(time) };
   } catch {
     // Falls through to the same answer as a token of another shape.
   }

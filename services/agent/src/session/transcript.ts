@@ -31,6 +31,8 @@ export function summary(session: Pick<OpenSession, "id" | "entries">): Session {
 }
 
 function titleOf(text: string): string {
-  const characters = [...text.replace(/\s+/g, " ").trim()];
-  return characters.length > TITLE_LENGTH ? `${characters.slice(0, TITLE_LENGTH - 1).join("")}…` : characters.join("");
+  const line = text.replace(/\s+/g, " ").trim();
+  if (line.length <= TITLE_LENGTH) return line;
+  // A cut inside a surrogate pair would leave half a character.
+  return `${line.slice(0, TITLE_LENGTH - 1).replace(/[\uD800-\uDBFF]$/, "")}…`;
 }

@@ -59,11 +59,21 @@ export function createTurnLeases(bucket: LeaseBucket, instance: string, times: L
   };
 }
 
-async function take(bucket: LeaseBucket, key: string, holder: LeaseHolder, times: LeaseTimes, signal: AbortSignal): Promise<number> {
+async function take(
+  bucket: LeaseBucket,
+  key: string,
+  holder: LeaseHolder,
+  times: LeaseTimes,
+  signal: AbortSignal,
+): Promise<number> {
   const created = await unlessLost(bucket.create(key, holder));
   if (created !== undefined) return created;
   const first = await bucket.get(key);
   if (!first) return orInProgress(unlessLost(bucket.create(key, holder)));
+  // This very instance, before it crashed and was started again: it knows that it holds nothing.
+  if (first.value.instance === holder.instance) {
+    return orInProgress(unlessLost(bucket.update(key, holder, first.revision)));
+  }
   // Clocks differ between machines, so a stale lease is known by watching it, not by its time.
   const patience = performance.now() + times.staleMs;
   while (performance.now() < patience) {
@@ -105,7 +115,9 @@ function hold({ bucket, key, holder, times, onReleased }: Held, taken: number): 
       return;
     }
     clearInterval(timer);
-    lost.abort(new RpcError(StatusCode.ABORTED, "Another turn took over this session: try again", { reason: "TURN_TAKEN_OVER" }));
+    lost.abort(
+      new RpcError(StatusCode.ABORTED, "Another turn took over this session: try again", { reason: "TURN_TAKEN_OVER" }),
+    );
   }
 
   return {

@@ -16,9 +16,14 @@ export interface StoredTurn {
   readonly reply: string;
 }
 
+type Growing = { -readonly [K in keyof StoredTurn]: StoredTurn[K] } & {
+  readonly steps: ModelStep[];
+  readonly results: Map<string, ToolCall>;
+};
+
 /** Groups entries, oldest first. Entries of a turn without its beginning are left out. */
 export function turnsOf(entries: readonly SessionEntry[]): StoredTurn[] {
-  const turns = new Map<string, StoredTurn & { steps: ModelStep[]; results: Map<string, ToolCall> }>();
+  const turns = new Map<string, Growing>();
   for (const { turnId, time, entry } of entries) {
     if (entry?.$case === "userMessage") {
       const begun = { id: turnId, time, endTime: time, userText: entry.value.text, reply: "" };
@@ -27,12 +32,14 @@ export function turnsOf(entries: readonly SessionEntry[]): StoredTurn[] {
     }
     const turn = turns.get(turnId);
     if (!turn || !entry) continue;
-    let ended: Partial<StoredTurn> = {};
+    turn.endTime = time;
     if (entry.$case === "modelStep") turn.steps.push(entry.value);
     else if (entry.$case === "toolResult") turn.results.set(entry.value.id, entry.value);
-    else if (entry.$case === "turnCompleted") ended = { outcome: "completed", reply: entry.value.text };
-    else ended = { outcome: "failed" };
-    turns.set(turnId, { ...turn, ...ended, endTime: time });
+    else if (entry.$case === "turnFailed") turn.outcome = "failed";
+    else {
+      turn.outcome = "completed";
+      turn.reply = entry.value.text;
+    }
   }
   return [...turns.values()];
 }
@@ -40,7 +47,9 @@ export function turnsOf(entries: readonly SessionEntry[]): StoredTurn[] {
 /** The calls of a turn in order, each with its result; without one, with the reason for that as its error. */
 export function callsOf(turn: StoredTurn): ToolCall[] {
   return turn.steps.flatMap((step) =>
-    step.toolCalls.map((call) => turn.results.get(call.id) ?? { ...call, error: "the turn ended before the tool answered" }),
+    step.toolCalls.map(
+      (call) => turn.results.get(call.id) ?? { ...call, error: "the turn ended before the tool answered" },
+    ),
   );
 }
 

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { KvCache } from "@warren/mesh";
 import { PluginState, type PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
 import type { JsonObject, ModelTool } from "../model/provider.ts";
+import type { NameOf } from "../session/context.ts";
 import { offeredNames, safe, type ToolAddress } from "./names.ts";
 
 /** A tool with where it lives. */
@@ -12,9 +13,9 @@ export interface CatalogueTool extends ModelTool, ToolAddress {}
 export interface ToolList {
   readonly tools: readonly CatalogueTool[];
   /** The tool offered under this name. */
-  find(name: string): CatalogueTool | undefined;
+  readonly find: (name: string) => CatalogueTool | undefined;
   /** The name under which a tool is offered; a safe form of its own name when it is not. */
-  nameOf(pluginId: string, tool: string): string;
+  readonly nameOf: NameOf;
 }
 
 /** The watched catalogue. */

@@ -18,8 +18,7 @@ export interface WordRules {
 }
 
 const PLAIN: WordRules = {
-  split: (text) =>
-    text.replace(/([a-z0-9])([A-Z])/g, "$1 $2").match(/[\p{L}\p{N}]+/gu) ?? [],
+  split: (text) => text.replace(/([a-z0-9])([A-Z])/g, "$1 $2").match(/[\p{L}\p{N}]+/gu) ?? [],
   fold: (word) => word.toLowerCase(),
 };
 
@@ -62,6 +61,9 @@ function parameterText(schema: ModelTool["inputSchema"]): string {
   const properties = schema["properties"];
   if (typeof properties !== "object" || properties === null) return "";
   return Object.entries(properties)
-    .map(([name, property]) => `${name} ${String((property as { description?: unknown } | null)?.description ?? "")}`)
+    .map(([name, property]) => {
+      const description = (property as { description?: unknown } | null)?.description;
+      return typeof description === "string" ? `${name} ${description}` : name;
+    })
     .join(" ");
 }

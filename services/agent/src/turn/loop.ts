@@ -1,7 +1,6 @@
 // One turn of a conversation: model step, tool calls, model step, … reply. Each step is stored before the next begins.
-import type { CallContext } from "@warren/mesh";
-import { RpcError, StatusCode } from "@warren/mesh";
-import type { ChatEvent, ChatRequest, ChatResponse, ToolCall } from "@warren/proto/warren/agent/v1/agent";
+import { type CallContext, holdsScope, RpcError, StatusCode } from "@warren/mesh";
+import type { ChatRequest, ChatResponse, ToolCall } from "@warren/proto/warren/agent/v1/agent";
 import type { ModelProvider } from "../model/provider.ts";
 import { contextOf } from "../session/context.ts";
 import type { SessionIndex } from "../session/index.ts";
@@ -10,11 +9,8 @@ import { ownerOf, sessionKey } from "../session/owner.ts";
 import type { TurnLeases } from "../session/turn-lease.ts";
 import { callsOf, joinSteps, STEP_BREAK, sumUsage, turnsOf } from "../session/turns.ts";
 import { createToolList, type ToolCatalogue, type ToolList } from "../tools/catalogue.ts";
-import { takeStep } from "./step.ts";
+import { type TakenStep, takeStep, type TurnEvent } from "./step.ts";
 import type { ToolRunner } from "./tools.ts";
-
-/** What happens in a turn, as the contract tells it; `completed` is the last. */
-export type TurnEvent = NonNullable<ChatEvent["event"]>;
 
 /** What is told of a turn to the rest of the mesh and to the log, never holding up the turn. */
 export interface TurnObserver {
@@ -74,7 +70,10 @@ export async function* runTurn(
       yield { $case: "started", value: { sessionId: session.id, turnId } };
       yield* steps(deps, { session, turnId, ctx, signal });
       const response = responseOf(session, turnId);
-      await session.append(turnId, { $case: "turnCompleted", value: { text: response.message, usage: response.usage } });
+      await session.append(turnId, {
+        $case: "turnCompleted",
+        value: { text: response.message, usage: response.usage },
+      });
       outcome = "completed";
       await Promise.all([updateIndex(deps, session), lease.release()]);
       deps.observer.completed(session, turnId, response);
@@ -100,21 +99,17 @@ interface Turn {
 async function* steps(deps: TurnDependencies, turn: Turn): AsyncGenerator<TurnEvent, void, undefined> {
   const { session, turnId, signal } = turn;
   const { maxSteps, contextCharacters, instructions } = deps.settings;
-  const list = mayCallTools(turn.ctx) ? deps.catalogue.current() : createToolList([]);
+  const list = holdsScope(turn.ctx.caller, "plugins:call") ? deps.catalogue.current() : createToolList([]);
   let spoke = false;
   for (let number = 1; number <= maxSteps; number++) {
     const toolUse = number === maxSteps ? "none" : "auto";
     const messages = contextOf(session.entries, list.nameOf, contextCharacters);
-    const pieces = takeStep(deps.model, { instructions, messages, tools: list.tools, toolUse, signal });
-    let piece = await pieces.next();
-    for (let first = true; !piece.done; first = false) {
-      yield { $case: "text", value: { text: first && spoke ? STEP_BREAK + piece.value : piece.value } };
-      piece = await pieces.next();
-    }
+    const request = { instructions, messages, tools: list.tools, toolUse, signal } as const;
+    const { text, requested, usage }: TakenStep = yield* takeStep(deps.model, request, spoke ? STEP_BREAK : "");
     signal.throwIfAborted();
-    const { text, requested, usage } = piece.value;
     spoke ||= text !== "";
-    const planned = toolUse === "none" ? [] : requested.map((call, index) => plan(call, `${turnId}_${number}_${index}`, list, index));
+    const planned =
+      toolUse === "none" ? [] : requested.map((call, index) => plan(call, `${turnId}_${number}_${index}`, list, index));
     const toolCalls = planned.map(({ call }) => call);
     await session.append(turnId, { $case: "modelStep", value: { step: number, text, toolCalls, usage } });
     if (toolUse === "none" && requested.length > 0 && text === "") throw tooManySteps(maxSteps);
@@ -172,15 +167,14 @@ async function* callTools(
   }
 }
 
-function mayCallTools({ caller }: CallContext): boolean {
-  return caller.scopes.includes("*") || caller.scopes.includes("plugins:call");
-}
-
 /** Ends a turn that a crash left open, so that the new one has a conversation in order before it. */
 async function closeInterrupted(session: OpenSession): Promise<void> {
   const last = turnsOf(session.entries).at(-1);
   if (last?.outcome !== "open") return;
-  await session.append(last.id, { $case: "turnFailed", value: { reason: "interrupted: the agent stopped before the reply" } });
+  await session.append(last.id, {
+    $case: "turnFailed",
+    value: { reason: "interrupted: the agent stopped before the reply" },
+  });
 }
 
 async function fail(deps: TurnDependencies, session: OpenSession, turnId: string, reason: string): Promise<void> {
@@ -212,7 +206,11 @@ function responseOf(session: OpenSession, turnId: string): ChatResponse {
 }
 
 function tooManySteps(maxSteps: number): RpcError {
-  return new RpcError(StatusCode.RESOURCE_EXHAUSTED, `The model gave no reply in ${maxSteps} steps: ask for less at once`, {
-    reason: "TOO_MANY_STEPS",
-  });
+  return new RpcError(
+    StatusCode.RESOURCE_EXHAUSTED,
+    `The model gave no reply in ${maxSteps} steps: ask for less at once`,
+    {
+      reason: "TOO_MANY_STEPS",
+    },
+  );
 }

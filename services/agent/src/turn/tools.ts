@@ -23,7 +23,10 @@ export type ToolRunner = (call: ToolCall, options: ToolCallOptions) => Promise<T
 export const MAX_RESULT_BYTES = 64 * 1024;
 
 /** Calls tools through the plugin hosts, each for `timeoutMs` at most. */
-export function createToolRunner(plugins: Pick<ServiceClient<PluginServiceDefinition>, "callTool">, timeoutMs: number): ToolRunner {
+export function createToolRunner(
+  plugins: Pick<ServiceClient<PluginServiceDefinition>, "callTool">,
+  timeoutMs: number,
+): ToolRunner {
   return async (call, { ctx, signal, idempotencyKey }) => {
     const started = performance.now();
     const ended = (outcome: Pick<ToolCall, "result" | "error">): ToolCall => ({
@@ -37,10 +40,17 @@ export function createToolRunner(plugins: Pick<ServiceClient<PluginServiceDefini
         { ...travelling(ctx), signal, idempotencyKey, timeoutMs },
       );
       const text = resultText(answer);
-      return ended(answer.isError ? { result: "", error: text === "" ? "the tool failed without saying why" : text } : { result: text, error: "" });
+      return ended(
+        answer.isError
+          ? { result: "", error: text === "" ? "the tool failed without saying why" : text }
+          : { result: text, error: "" },
+      );
     } catch (error) {
       signal.throwIfAborted();
-      return ended({ result: "", error: error instanceof RpcError ? error.message : "the call failed inside the agent" });
+      return ended({
+        result: "",
+        error: error instanceof RpcError ? error.message : "the call failed inside the agent",
+      });
     }
   };
 }
@@ -58,17 +68,16 @@ export function resultText(answer: Pick<ToolResult, "content" | "structuredConte
 }
 
 function blockText(block: Readonly<Record<string, unknown>>): string {
-  const resource = (block["resource"] ?? {}) as Readonly<Record<string, unknown>>;
-  switch (block["type"]) {
-    case "text":
-      return String(block["text"] ?? "");
-    case "resource":
-      return typeof resource["text"] === "string" ? resource["text"] : `[resource ${String(resource["uri"] ?? "")}]`;
-    case "resource_link":
-      return `[resource ${String(block["uri"] ?? "")}]`;
-    default:
-      return `[${String(block["type"] ?? "content")} ${String(block["mimeType"] ?? "")}]`.replace(" ]", "]");
-  }
+  const { type } = block;
+  if (type === "text") return textOf(block["text"]);
+  const resource = type === "resource" ? ((block["resource"] ?? {}) as Readonly<Record<string, unknown>>) : block;
+  if (typeof resource["text"] === "string") return resource["text"];
+  // What is no text is named, so that the model knows that it was there.
+  return `[${[type, resource["uri"], resource["mimeType"]].map(textOf).filter(Boolean).join(" ")}]`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 function shorten(text: string): string {

@@ -1,5 +1,12 @@
 // Takes one step of a model and gathers what it said.
-import type { ModelMessage, ModelProvider, ModelTool, ModelToolCall, StepEvent, StepRequest } from "../../src/model/provider.ts";
+import type {
+  ModelMessage,
+  ModelProvider,
+  ModelTool,
+  ModelToolCall,
+  StepEvent,
+  StepRequest,
+} from "../../src/model/provider.ts";
 
 /** A whole step. */
 export interface Step {
@@ -29,14 +36,19 @@ export async function takeStep(provider: ModelProvider, request: StepRequest): P
 }
 
 /** A conversation in which the person says `said` one after the other and gets each reply of `provider`. */
-export async function converse(provider: ModelProvider, said: readonly string[], tools: readonly ModelTool[] = []): Promise<Step[]> {
+export async function converse(
+  provider: ModelProvider,
+  said: readonly string[],
+  tools: readonly ModelTool[] = [],
+): Promise<Step[]> {
   const messages: ModelMessage[] = [];
   const steps: Step[] = [];
   for (const text of said) {
     messages.push({ role: "user", text });
     const step = await takeStep(provider, stepRequest(messages, { tools }));
     messages.push({ role: "assistant", text: step.text, toolCalls: step.toolCalls });
-    for (const call of step.toolCalls) messages.push({ role: "tool", callId: call.id, name: call.name, text: "done", failed: false });
+    for (const call of step.toolCalls)
+      messages.push({ role: "tool", callId: call.id, name: call.name, text: "done", failed: false });
     steps.push(step);
   }
   return steps;

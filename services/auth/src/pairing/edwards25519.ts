@@ -10,9 +10,9 @@ const D = mod(-121665n * power(121666n, P - 2n));
  */
 export function isSoundPublicKey(bytes: Uint8Array): boolean {
   if (bytes.length !== 32) return false;
-  const little = Buffer.from(bytes).reverse();
-  little[0] = (little[0] ?? 0) & 0x7f; // The sign of x.
-  const y = BigInt(`0x${little.toString("hex")}`);
+  const bigEndian = Buffer.from(bytes.toReversed());
+  bigEndian[0] = (bigEndian[0] ?? 0) & 0x7f; // Without the sign of x.
+  const y = BigInt(`0x${bigEndian.toString("hex")}`);
   if (y >= P) return false;
   const y2 = mod(y * y);
   // x² = u / v, a square exactly when u·v is one (Euler's criterion).

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RpcError } from "@warren/mesh";
+import type { RpcError } from "@warren/mesh";
 import { startNats } from "@warren/testing";
 import {
   type AttemptCounter,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { RpcError } from "@warren/mesh";
+import type { RpcError } from "@warren/mesh";
 import { startNats } from "@warren/testing";
 import { createAttemptCounter, FLEET_BACKOFF, NETWORK_BACKOFF } from "../../src/pairing/backoff.ts";
 import { parseDeviceKey } from "../../src/pairing/device-key.ts";

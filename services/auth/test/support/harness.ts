@@ -1,7 +1,7 @@
 // The auth service on a mesh of its own, and callers as the gateway vouches for them.
 import { randomBytes } from "node:crypto";
 import type { TestContext } from "node:test";
-import type { Caller, CallOptions, Mesh, ServiceClient } from "@warren/mesh";
+import { type Caller, type CallOptions, type Mesh, RpcError, type ServiceClient, StatusCode } from "@warren/mesh";
 import { AuthServiceDefinition, type StartPairingRequest, type TokenGrant } from "@warren/proto/warren/auth/v1/auth";
 import { startNats, type TestNats } from "@warren/testing";
 import { createAuth } from "../../src/app.ts";
@@ -20,18 +20,20 @@ export interface AuthHarness {
   /** Everything that any replica logged, as JSON. */
   readonly logged: string[];
   /** Serves one more replica of the service. */
-  addReplica(): Promise<void>;
+  readonly addReplica: () => Promise<void>;
   /** Call options: who calls, from where. Nobody: a device that is not paired yet. */
-  as(caller?: Partial<Caller>): CallOptions;
+  readonly as: (caller?: Partial<Caller>) => CallOptions;
   readonly operator: CallOptions;
   /** Pairs a device from start to end, as a person would. */
-  pair(request?: Partial<StartPairingRequest>): Promise<{ device: TestDevice; grant: TokenGrant }>;
+  readonly pair: (request?: Partial<StartPairingRequest>) => Promise<{ device: TestDevice; grant: TokenGrant }>;
   /** The code that the operator reads for a pairing. */
-  codeOf(pairingId: string): Promise<string>;
+  readonly codeOf: (pairingId: string) => Promise<string>;
 }
 
 export interface HarnessOptions {
   readonly showCodeInLog?: boolean;
+  /** No event can be published. */
+  readonly deaf?: boolean;
   /** Puts something between the service and its state. */
   readonly wrap?: (stores: AuthStores) => AuthStores;
 }
@@ -50,7 +52,7 @@ export async function startAuth(t: TestContext, options: HarnessOptions = {}): P
     const stores = await openStores(mesh);
     first ??= stores;
     const handlers = await createAuth({
-      mesh: recording(mesh, events),
+      mesh: options.deaf ? { publish: refuse } : recording(mesh, events),
       stores: options.wrap?.(stores) ?? stores,
       sealingKey,
       clock: clock.now,
@@ -98,4 +100,8 @@ function recording(mesh: Mesh, events: AuthHarness["events"]): Pick<Mesh, "publi
       events.push({ type: type.$type.replace("warren.events.v1.", ""), event: event as object });
     },
   };
+}
+
+function refuse(): never {
+  throw new RpcError(StatusCode.UNAVAILABLE, "The test lets no event through");
 }

@@ -8,6 +8,7 @@ import type { Authenticator } from "../identity/token.ts";
 import { limitHeaders } from "../limits/headers.ts";
 import type { Limiter, LimitOutcome } from "../limits/limiter.ts";
 import type { HostCheck } from "./host-check.ts";
+import type { UnknownRoutes } from "./not-found.ts";
 import { quotaExceeded, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
 import type { RoutePolicy } from "./routes.ts";
@@ -34,6 +35,7 @@ export interface AdmissionDependencies {
   readonly addresses: ClientAddress;
   readonly limiter: Limiter;
   readonly decisions: Counter<"policy" | "outcome">;
+  readonly unknown: UnknownRoutes;
 }
 
 /** Classes of routes that are not served while their limits cannot be known. */
@@ -58,8 +60,8 @@ export class Admission {
 
   /** @throws Problem, Unauthenticated, AmbiguousToken or ScopeMissing for a request that is not let in. */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { contexts, hosts, limiter, addresses } = this.#deps;
-    const known = request.routeOptions.config.policy;
+    const { contexts, hosts, limiter, addresses, unknown } = this.#deps;
+    const known = request.routeOptions.config?.policy;
     const policy = known ?? UNKNOWN_ROUTE;
     if (known) contexts.of(request.raw).route = known.template;
     const address = addresses.of(request.raw);
@@ -79,6 +81,7 @@ export class Admission {
     };
     const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
     this.#enforce(await limiter.check(subject, guarded), reply);
+    if (!known) throw unknown.problemOf(request);
     if (failure !== undefined) throw failure;
     if (identity !== undefined && !holds(identity, policy.scope)) throw new ScopeMissing(policy.scope);
     this.#admitted.set(request.raw, { identity, address });

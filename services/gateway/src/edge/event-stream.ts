@@ -22,7 +22,7 @@ export const serverSentEvents: StreamFormat = {
     const fields = json as Record<string, JsonValue>;
     const chosen = type.oneofs.flatMap((oneof) => oneof.fields).find((field) => fields[field.jsonName] !== undefined);
     const { sequence } = fields;
-    const id = sequence === undefined ? "" : `id: ${String(sequence)}\n`;
+    const id = typeof sequence === "number" ? `id: ${sequence}\n` : "";
     return `event: ${chosen?.name ?? "message"}\n${id}data: ${JSON.stringify(json)}\n\n`;
   },
   error: (problem) => `event: error\ndata: ${JSON.stringify(problem)}\n\n`,

@@ -32,13 +32,19 @@ export function fromFastify(error: unknown): Problem | undefined {
 }
 
 export function bodyTooLarge(limit: string): Problem {
-  return new Problem(413, { code: "BODY_TOO_LARGE", detail: `The body is over ${limit}`, headers: { connection: "close" } });
+  return new Problem(413, {
+    code: "BODY_TOO_LARGE",
+    detail: `The body is over ${limit}`,
+    headers: { connection: "close" },
+  });
 }
 
 /** What the parser makes of bytes that are no request it takes. */
 function fromParser(code: string | undefined): Problem {
-  if (code === "HPE_HEADER_OVERFLOW") return new Problem(431, { code: "HEADERS_TOO_LARGE", detail: "The header fields are over 16 KiB" });
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new Problem(408, { code: "REQUEST_TIMEOUT", detail: "The request did not arrive in time" });
+  if (code === "HPE_HEADER_OVERFLOW")
+    return new Problem(431, { code: "HEADERS_TOO_LARGE", detail: "The header fields are over 16 KiB" });
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT")
+    return new Problem(408, { code: "REQUEST_TIMEOUT", detail: "The request did not arrive in time" });
   return badRequest("INVALID_REQUEST", "The bytes are no HTTP/1.1 request");
 }
 

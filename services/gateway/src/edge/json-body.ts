@@ -46,7 +46,8 @@ function inspect(value: JsonValue, path: string, depth: number): void {
   if (Array.isArray(value)) return value.forEach((item, i) => inspect(item, `${path}[${i}]`, depth + 1));
   for (const [key, item] of Object.entries(value)) {
     const field = path === "" ? key : `${path}.${key}`;
-    if (FORBIDDEN.has(key)) throw badRequest("FORBIDDEN_KEY", `The key ${key} is not allowed`, [{ field, message: "is not an allowed key" }]);
+    if (FORBIDDEN.has(key))
+      throw badRequest("FORBIDDEN_KEY", `The key ${key} is not allowed`, [{ field, message: "is not an allowed key" }]);
     inspect(item, field, depth + 1);
   }
 }
@@ -63,6 +64,9 @@ export function unsupportedMediaType(readable: readonly string[]): Problem {
 
 /** Whether a content type is JSON in UTF-8 (RFC 8259 §8.1 knows no other encoding). */
 export function isJson(contentType: string): boolean {
-  const [type = "", ...parameters] = contentType.toLowerCase().split(";").map((part) => part.trim());
+  const [type = "", ...parameters] = contentType
+    .toLowerCase()
+    .split(";")
+    .map((part) => part.trim());
   return type === "application/json" && parameters.every((each) => each === "" || /^charset="?utf-8"?$/.test(each));
 }

@@ -44,12 +44,15 @@ export function createMetrics(processMetrics: boolean): Metrics {
       registers,
     }),
     active: new Gauge({ name: "http_server_active_requests", help: "Requests that are being served", registers }),
-    ended: ({ method, route, status, seconds }) => duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
+    ended: ({ method, route, status, seconds }) =>
+      duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
   };
 }
 
 /** Adds `GET /metrics`. */
 export function serveMetrics(app: FastifyInstance, { registry }: Metrics): void {
   const policy = { template: "/metrics", scope: PUBLIC_SCOPE, limitClass: "", unlimited: true };
-  app.get("/metrics", { config: { policy } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+  app.get("/metrics", { config: { policy } }, async (_request, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  );
 }

@@ -22,8 +22,11 @@ export class UnknownRoutes {
   /** The answer to a request that no route took. */
   problemOf(request: FastifyRequest): Problem {
     const path = (request.raw.url ?? "").replace(/^https?:\/\/[^/?#]*/i, "").split(/[?#]/)[0] ?? "";
-    const methods = [...this.#known.values()].filter(({ pattern }) => pattern.test(path)).flatMap((known) => [...known.methods]);
-    if (methods.length === 0) return new Problem(404, { code: "ROUTE_NOT_FOUND", detail: "There is no such route: /openapi.json lists them" });
+    const methods = [...this.#known.values()]
+      .filter(({ pattern }) => pattern.test(path))
+      .flatMap((known) => [...known.methods]);
+    if (methods.length === 0)
+      return new Problem(404, { code: "ROUTE_NOT_FOUND", detail: "There is no such route: /openapi.json lists them" });
     const allow = [...new Set(methods)].sort().join(", ");
     return new Problem(405, { code: "METHOD_NOT_ALLOWED", detail: `The route takes ${allow}`, headers: { allow } });
   }

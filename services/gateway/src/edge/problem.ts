@@ -140,12 +140,19 @@ export function problemOf(thrown: unknown, report: (thrown: unknown) => void): P
   if (thrown instanceof AmbiguousToken) return badRequest("AMBIGUOUS_TOKEN", thrown.message);
   if (thrown instanceof ScopeMissing) return scopeMissing(thrown);
   report(thrown);
-  return new Problem(500, { code: "INTERNAL", detail: "Something went wrong here: the log has it under the request's id" });
+  return new Problem(500, {
+    code: "INTERNAL",
+    detail: "Something went wrong here: the log has it under the request's id",
+  });
 }
 
 /** The same whatever is wrong with the token (RFC 6750 §3). */
 function unauthenticated(detail: string): Problem {
-  return new Problem(401, { code: "UNAUTHENTICATED", detail, headers: { "www-authenticate": 'Bearer realm="warren"' } });
+  return new Problem(401, {
+    code: "UNAUTHENTICATED",
+    detail,
+    headers: { "www-authenticate": 'Bearer realm="warren"' },
+  });
 }
 
 function scopeMissing({ scope, message }: ScopeMissing): Problem {

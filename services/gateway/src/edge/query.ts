@@ -26,7 +26,8 @@ export function queryToJson(type: DescMessage, query: string): Record<string, Js
     const coerced = field && coerce(field, value);
     if (!field) errors.push({ field: name.slice(0, 64), message: "is not a parameter of this request" });
     else if (coerced === undefined) errors.push({ field: name, message: `must be ${kindOf(field)}` });
-    else if (field.fieldKind === "list") json[field.jsonName] = [...((json[field.jsonName] as JsonValue[] | undefined) ?? []), coerced];
+    else if (field.fieldKind === "list")
+      json[field.jsonName] = [...((json[field.jsonName] as JsonValue[] | undefined) ?? []), coerced];
     else if (field.jsonName in json) errors.push({ field: name, message: "is given more than once" });
     else json[field.jsonName] = coerced;
   }
@@ -37,11 +38,16 @@ export function queryToJson(type: DescMessage, query: string): Record<string, Js
 /** Undefined: not a value of the field. */
 function coerce(field: DescField, value: string): JsonValue | undefined {
   if (field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum")) return value;
-  const scalar = field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar") ? field.scalar : undefined;
+  const scalar =
+    field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar")
+      ? field.scalar
+      : undefined;
   switch (scalar) {
     case undefined:
       // Timestamps and durations have a text form; the contract's own check says the rest.
-      return field.fieldKind === "message" && /^google\.protobuf\.(Timestamp|Duration)$/.test(field.message.typeName) ? value : undefined;
+      return field.fieldKind === "message" && /^google\.protobuf\.(Timestamp|Duration)$/.test(field.message.typeName)
+        ? value
+        : undefined;
     case ScalarType.STRING:
     case ScalarType.BYTES:
       return value;
@@ -56,7 +62,10 @@ function coerce(field: DescField, value: string): JsonValue | undefined {
 }
 
 function kindOf(field: DescField): string {
-  const scalar = field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar") ? field.scalar : undefined;
+  const scalar =
+    field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar")
+      ? field.scalar
+      : undefined;
   if (scalar === undefined) return "given in a body: it is no parameter";
   if (scalar === ScalarType.BOOL) return "true or false";
   return scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT ? "a number" : "a whole number";

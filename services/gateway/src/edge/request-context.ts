@@ -1,13 +1,32 @@
 // What is known of a request from its first byte: its id, its trace, its span; and what every response says.
 import { randomBytes, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { context, type Context, isSpanContextValid, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import {
+  context,
+  type Context,
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
 
 const tracer = trace.getTracer("@warren/gateway");
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
-const KNOWN_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]);
+const KNOWN_METHODS: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "DELETE",
+  "PATCH",
+  "OPTIONS",
+  "TRACE",
+  "CONNECT",
+]);
 
 /** What clients must not reach past the gateway with: headers with a meaning inside the mesh, and baggage. */
 const INTERNAL_HEADER = /^(?:nats-|warren-|baggage$|tracestate$)/;
@@ -56,7 +75,12 @@ export class RequestContexts {
   run(request: IncomingMessage, response: ServerResponse, next: () => void): void {
     const method = KNOWN_METHODS.has(request.method ?? "") ? (request.method ?? "") : "_OTHER";
     const { span, within } = startSpan(method, request);
-    const opened: RequestContext = { id: requestId(request), traceparent: traceparentOf(span), route: undefined, startedAt: performance.now() };
+    const opened: RequestContext = {
+      id: requestId(request),
+      traceparent: traceparentOf(span),
+      route: undefined,
+      startedAt: performance.now(),
+    };
     this.#open.set(request, opened);
     for (const name of Object.keys(request.headers)) if (INTERNAL_HEADER.test(name)) delete request.headers[name];
     for (const [name, value] of securityHeaders) response.setHeader(name, value);
@@ -65,7 +89,13 @@ export class RequestContexts {
     response.once("close", () => {
       const status = response.writableFinished ? response.statusCode : CLIENT_CLOSED;
       endSpan(span, method, opened.route, status);
-      this.#onEnd({ method, route: opened.route, status, seconds: (performance.now() - opened.startedAt) / 1000, id: opened.id });
+      this.#onEnd({
+        method,
+        route: opened.route,
+        status,
+        seconds: (performance.now() - opened.startedAt) / 1000,
+        id: opened.id,
+      });
     });
     context.with(within, next);
   }
@@ -73,7 +103,8 @@ export class RequestContexts {
   /** The context of a request that {@link run} has seen. */
   of(request: IncomingMessage): RequestContext {
     const opened = this.#open.get(request);
-    if (opened === undefined) throw new Error("A request reached the routes without a context: serve it through RequestContexts.run");
+    if (opened === undefined)
+      throw new Error("A request reached the routes without a context: serve it through RequestContexts.run");
     return opened;
   }
 }
@@ -91,7 +122,11 @@ function startSpan(method: string, request: IncomingMessage): { span: Span; with
     "url.scheme": "http",
     "network.protocol.version": request.httpVersion,
   };
-  const started = tracer.startSpan(method === "_OTHER" ? "HTTP" : method, { kind: SpanKind.SERVER, attributes }, parent);
+  const started = tracer.startSpan(
+    method === "_OTHER" ? "HTTP" : method,
+    { kind: SpanKind.SERVER, attributes },
+    parent,
+  );
   // Without a telemetry SDK there is no id yet, and the services behind would each begin a trace of their own.
   const span = isSpanContextValid(started.spanContext())
     ? started

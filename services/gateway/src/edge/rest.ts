@@ -38,30 +38,52 @@ export function serveContract(app: FastifyInstance, routes: readonly ContractRou
     });
 }
 
-async function serve(route: ContractRoute, request: FastifyRequest, reply: FastifyReply, deps: RestDependencies): Promise<unknown> {
+async function serve(
+  route: ContractRoute,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: RestDependencies,
+): Promise<unknown> {
   const wanted = preferredFormat(request.headers.accept);
   const streaming = route.streaming !== undefined && (wanted !== "json" || route.unary === undefined);
   const method = (streaming ? route.streaming : route.unary) ?? route.unary;
   if (method === undefined) throw new Error(`The route ${route.template} has no method`);
   const body = request.body as JsonValue | undefined;
   if (!route.hasBody) refuseBody(request);
-  const call = readRequest(route, method, { params: request.params as Record<string, string>, query: queryOf(request), body });
+  const call = readRequest(route, method, {
+    params: request.params as Record<string, string>,
+    query: queryOf(request),
+    body,
+  });
   const options = optionsOf(request, reply.raw, deps);
-  if (streaming) return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
+  if (streaming)
+    return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
   const answer = await ask(method, call, options, deps);
   return reply.type("application/json; charset=utf-8").send(JSON.stringify(bytesToJson(method.output, answer)));
 }
 
 /** One replica's answer, or those of all of them, which protobuf merges by concatenation. */
-async function ask(method: MethodContract, { bytes, key }: MeshRequest, options: CallOptions, { mesh }: RestDependencies): Promise<Uint8Array> {
-  return method.everyReplica ? Buffer.concat(await mesh.gather(method, bytes, options)) : await mesh.call(method, bytes, options, key);
+async function ask(
+  method: MethodContract,
+  { bytes, key }: MeshRequest,
+  options: CallOptions,
+  { mesh }: RestDependencies,
+): Promise<Uint8Array> {
+  return method.everyReplica
+    ? Buffer.concat(await mesh.gather(method, bytes, options))
+    : await mesh.call(method, bytes, options, key);
 }
 
 async function stream(
   method: MethodContract,
   { bytes, key }: MeshRequest,
   format: StreamFormat,
-  { request, reply, options, deps }: { request: FastifyRequest; reply: FastifyReply; options: CallOptions; deps: RestDependencies },
+  {
+    request,
+    reply,
+    options,
+    deps,
+  }: { request: FastifyRequest; reply: FastifyReply; options: CallOptions; deps: RestDependencies },
 ): Promise<FastifyReply> {
   await writeStream({
     response: reply.raw,
@@ -72,7 +94,10 @@ async function stream(
     heartbeatMs: deps.heartbeatMs,
     problemOf: deps.problemOf,
     requestId: deps.contexts.of(request.raw).id,
-    onStart: () => reply.hijack(),
+    onStart: () => {
+      // From here on the response is written by hand, under the headers gathered so far.
+      void reply.hijack();
+    },
   });
   return reply;
 }
@@ -84,7 +109,11 @@ function optionsOf(request: FastifyRequest, response: ServerResponse, deps: Rest
     throw badRequest("INVALID_HEADER", "Idempotency-Key must be 1 to 128 visible ASCII characters", [
       { field: "Idempotency-Key", message: "must be 1 to 128 visible ASCII characters" },
     ]);
-  return { signal: untilGone(response, deps.stopping), assertion: deps.assertions.of(identity, address), idempotencyKey };
+  return {
+    signal: untilGone(response, deps.stopping),
+    assertion: deps.assertions.of(identity, address),
+    idempotencyKey,
+  };
 }
 
 /** Fires when the client has gone before its response was complete, or the gateway waits no longer. */
@@ -108,6 +137,9 @@ function queryOf({ raw }: FastifyRequest): string {
 /** A body where the contract knows none would be dropped without a word. */
 function refuseBody({ raw, body }: FastifyRequest): void {
   const parsed = typeof body === "object" && body !== null && Object.keys(body).length === 0 ? undefined : body;
-  const unread = body === undefined && (Number(raw.headers["content-length"] ?? 0) > 0 || raw.headers["transfer-encoding"] !== undefined);
-  if (parsed !== undefined && parsed !== null || unread) throw badRequest("UNEXPECTED_BODY", "This request takes no body");
+  const unread =
+    body === undefined &&
+    (Number(raw.headers["content-length"] ?? 0) > 0 || raw.headers["transfer-encoding"] !== undefined);
+  if ((parsed !== undefined && parsed !== null) || unread)
+    throw badRequest("UNEXPECTED_BODY", "This request takes no body");
 }

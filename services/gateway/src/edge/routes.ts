@@ -36,7 +36,8 @@ export function contractRoutes(methods: Iterable<MethodContract>): ContractRoute
   const routes = new Map<string, ContractRoute>();
   for (const method of methods) {
     if (!method.http) continue;
-    if (method.scope === INTERNAL_SCOPE) throw new Error(`${method.path} is internal and has an HTTP route: remove one of the two`);
+    if (method.scope === INTERNAL_SCOPE)
+      throw new Error(`${method.path} is internal and has an HTTP route: remove one of the two`);
     const key = `${method.http.verb} ${method.http.path}`;
     const route = routeOf(method);
     const known = routes.get(key);
@@ -47,7 +48,8 @@ export function contractRoutes(methods: Iterable<MethodContract>): ContractRoute
 
 function routeOf(method: MethodContract): ContractRoute {
   const { verb = "GET", path = "", body = "" } = method.http ?? {};
-  if (body !== "" && body !== "*") throw new Error(`${method.path}: the edge knows the bodies "*" and "", not "${body}"`);
+  if (body !== "" && body !== "*")
+    throw new Error(`${method.path}: the edge knows the bodies "*" and "", not "${body}"`);
   const variables = [...path.matchAll(VARIABLE)].map(([, name = ""]) => {
     const field = method.input.fields.find((each) => each.name === name);
     if (field?.fieldKind === "scalar") return field;

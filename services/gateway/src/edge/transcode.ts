@@ -29,12 +29,16 @@ export function readRequest(route: ContractRoute, method: MethodContract, parts:
   const given = route.hasBody ? bodyFields(parts) : queryToJson(method.input, parts.query);
   const json = withPath(route, parts.params, given);
   const message = messageFromJson(method.input, json);
-  const key = method.keyField === undefined ? undefined : (message as unknown as Record<string, unknown>)[method.keyField];
-  return { bytes: messageToBytes(method.input, message), key: key === undefined ? undefined : String(key) };
+  const key =
+    method.keyField === undefined ? undefined : (message as unknown as Record<string, string>)[method.keyField];
+  return { bytes: messageToBytes(method.input, message), key };
 }
 
 function bodyFields({ query, body = {} }: HttpParts): JsonValue {
-  const errors = parseQuery(query).map(([name]) => ({ field: name.slice(0, 64), message: "is not a parameter of this request" }));
+  const errors = parseQuery(query).map(([name]) => ({
+    field: name.slice(0, 64),
+    message: "is not a parameter of this request",
+  }));
   if (errors.length) throw invalidFields(errors);
   return body;
 }
@@ -47,7 +51,8 @@ function withPath({ variables }: ContractRoute, params: HttpParts["params"], jso
   for (const field of variables) {
     const value = params[field.name] ?? "";
     for (const name of new Set([field.name, field.jsonName])) {
-      if (Object.hasOwn(merged, name) && merged[name] !== value) errors.push({ field: name, message: "differs from the path" });
+      if (Object.hasOwn(merged, name) && merged[name] !== value)
+        errors.push({ field: name, message: "differs from the path" });
       delete merged[name];
     }
     merged[field.jsonName] = value;

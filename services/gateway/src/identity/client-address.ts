@@ -26,7 +26,7 @@ export class ClientAddress {
     const forwarded = request.headers["x-forwarded-for"];
     if (typeof forwarded !== "string") return address;
     // Each proxy appends the address of its peer: the list is believed from its end, as far as proxies are trusted.
-    for (const entry of forwarded.split(",").reverse()) {
+    for (const entry of forwarded.split(",").toReversed()) {
       const claimed = plainAddress(entry.trim());
       if (!this.#trusts(address) || !isIP(claimed)) break;
       address = claimed;

@@ -40,7 +40,8 @@ export class CredentialVerifier {
     const expected = Buffer.from(credential?.hash ?? NO_HASH, "hex");
     const actual = createHash("sha256").update(token).digest();
     const same = expected.length === actual.length && timingSafeEqual(expected, actual);
-    if (!credential || !same || credential.kind !== kinds[prefix] || (credential.expiresAt ?? Infinity) <= this.#now()) throw new Unauthenticated();
+    if (!credential || !same || credential.kind !== kinds[prefix] || (credential.expiresAt ?? Infinity) <= this.#now())
+      throw new Unauthenticated();
     const { principal, tenant, scopes, expiresAt = Infinity } = credential;
     return Object.freeze({ principal, tenant, scopes, expiresAt });
   }

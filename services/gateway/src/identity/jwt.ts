@@ -61,7 +61,14 @@ export class JwtVerifier {
 function identityOf(payload: JWTPayload): Identity {
   const { sub, exp, scope, tenant } = payload as JWTPayload & { scope: unknown; tenant: unknown };
   const valid = typeof sub === "string" && SUBJECT.test(sub) && typeof exp === "number";
-  if (!valid || typeof scope !== "string" || typeof tenant !== "string" || !TENANT.test(tenant)) throw new Unauthenticated();
+  if (!valid || typeof scope !== "string" || typeof tenant !== "string" || !TENANT.test(tenant))
+    throw new Unauthenticated();
   const device = sub.startsWith("device:") ? { device: sub.slice("device:".length) } : {};
-  return Object.freeze({ principal: sub, tenant, ...device, scopes: scope.split(" ").filter(Boolean), expiresAt: exp * 1000 });
+  return Object.freeze({
+    principal: sub,
+    tenant,
+    ...device,
+    scopes: scope.split(" ").filter(Boolean),
+    expiresAt: exp * 1000,
+  });
 }

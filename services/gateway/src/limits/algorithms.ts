@@ -47,7 +47,11 @@ function judgeBucket({ limit, periodMicros, burst, cost }: Limit, state: LimitSt
   };
 }
 
-function judgeWindow({ limit, periodMicros: period, cost }: Limit, state: LimitState | undefined, now: number): Verdict {
+function judgeWindow(
+  { limit, periodMicros: period, cost }: Limit,
+  state: LimitState | undefined,
+  now: number,
+): Verdict {
   const index = Math.floor(now / period);
   const elapsed = now - index * period;
   const [at = -1, kept = 0, count = 0] = state ?? [];

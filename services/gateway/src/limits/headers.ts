@@ -30,7 +30,9 @@ export function limitHeaders(decisions: readonly LimitDecision[]): Record<string
   const tightest = shown.reduce((least, each) => (share(each) < share(least) ? each : least), first);
   const time = (each: LimitDecision): number => seconds(denials.length ? each.retryMs : each.resetMs);
   return {
-    "ratelimit-policy": enforced.map(({ limit }) => `"${limit.name}";q=${Math.floor(limit.burst)};w=${width(limit)}`).join(", "),
+    "ratelimit-policy": enforced
+      .map(({ limit }) => `"${limit.name}";q=${Math.floor(limit.burst)};w=${width(limit)}`)
+      .join(", "),
     ratelimit: shown.map((each) => `"${each.limit.name}";r=${left(each)};t=${time(each)}`).join(", "),
     "x-ratelimit-limit": String(Math.floor(tightest.limit.burst)),
     "x-ratelimit-remaining": String(left(tightest)),

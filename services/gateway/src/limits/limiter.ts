@@ -31,7 +31,8 @@ const PROBE_EVERY_MS = 250;
 export function memoryLimiter(policy: Policy, store = new MemoryStore()): Limiter {
   return {
     check: (subject) => Promise.resolve(outcome(store.decide(limitsFor(policy, subject)), false)),
-    degraded: () => "limits are counted in this process's memory: set WARREN_REDIS_URL to share them and keep them over restarts",
+    degraded: () =>
+      "limits are counted in this process's memory: set WARREN_REDIS_URL to share them and keep them over restarts",
     close: () => {},
   };
 }
@@ -64,11 +65,14 @@ export class RedisLimiter implements Limiter {
       onOpen: (cause) => {
         onDegraded(true);
         const reason = cause instanceof Error ? cause.message : String(cause);
-        log.warn({ reason }, "Redis does not answer: limits are counted by each gateway for itself; pairing and tokens wait");
+        log.warn(
+          { reason },
+          "Redis does not answer: limits are counted by each gateway for itself; pairing and tokens wait",
+        );
       },
       onClose: () => {
         onDegraded(false);
-        log.info("Redis answers again: limits are shared");
+        log.info({}, "Redis answers again: limits are shared");
       },
     });
   }

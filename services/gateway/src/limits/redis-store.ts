@@ -24,15 +24,15 @@ const FIELDS = 4;
  * @param url `redis://`, `rediss://`, or `unix:///path/to/socket`.
  */
 export function connectRedis(url: string): Redis {
-  const options: RedisOptions = {
+  const options = {
     lazyConnect: true,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: 2_000,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    retryStrategy: (times) => Math.min(times * 50, LONGEST_RECONNECT_DELAY_MS),
-  };
+    retryStrategy: (times: number) => Math.min(times * 50, LONGEST_RECONNECT_DELAY_MS),
+  } satisfies RedisOptions;
   const { protocol, pathname } = new URL(url);
   if (protocol === "unix:") return new Redis({ ...options, path: decodeURIComponent(pathname) });
   if (protocol === "redis:" || protocol === "rediss:") return new Redis(url, options);
@@ -77,7 +77,10 @@ export class RedisStore implements LimitStore {
 
   /** {@link check}, with the server's time (µs since 1970) at which it was decided. */
   async decide(limits: readonly KeyedLimit[]): Promise<{ now: number; decisions: LimitDecision[] }> {
-    const reply = await this.#run(limits.map(({ key }) => key), limits.flatMap(argumentsOf));
+    const reply = await this.#run(
+      limits.map(({ key }) => key),
+      limits.flatMap(argumentsOf),
+    );
     const [now = 0, ...values] = reply;
     const decisions = limits.map(({ limit }, i): LimitDecision => {
       const [allowed, remaining = 0, reset = 0, retry = 0] = values.slice(i * FIELDS, (i + 1) * FIELDS);
@@ -119,5 +122,12 @@ function markFailed(span: Span, error: Error): void {
 
 function argumentsOf({ limit }: KeyedLimit): string[] {
   const { algorithm, limit: perPeriod, periodMicros, burst, cost, shadow } = limit;
-  return [algorithm === "bucket" ? "b" : "w", `${perPeriod}`, `${periodMicros}`, `${burst}`, `${cost}`, shadow ? "1" : "0"];
+  return [
+    algorithm === "bucket" ? "b" : "w",
+    `${perPeriod}`,
+    `${periodMicros}`,
+    `${burst}`,
+    `${cost}`,
+    shadow ? "1" : "0",
+  ];
 }

@@ -45,7 +45,12 @@ export function judgeExit(
 /** A runtime that meets its limit gives up by itself, before the kernel does, and says so. */
 function ranOutOfMemory({ code, signal }: SandboxExit, lastLines: readonly string[]): boolean {
   const gaveUp = signal === "SIGABRT" || signal === "SIGTRAP" || signal === "SIGILL" || (code !== null && code !== 0);
-  return gaveUp && lastLines.some((line) => /out of memory|^MemoryError\b|Cannot allocate memory|Array buffer allocation failed/i.test(line));
+  return (
+    gaveUp &&
+    lastLines.some((line) =>
+      /out of memory|^MemoryError\b|Cannot allocate memory|Array buffer allocation failed/i.test(line),
+    )
+  );
 }
 
 /**
@@ -62,7 +67,9 @@ export function inFlightError(pluginId: string, { cause, reason }: ExitReport): 
     case "protocol":
       return new RpcError(StatusCode.UNAVAILABLE, text, { reason: "PLUGIN_PROTOCOL_VIOLATION" });
     case "stopped":
-      return new RpcError(StatusCode.UNAVAILABLE, `Plugin ${pluginId} was stopped during the call`, { reason: "PLUGIN_STOPPED" });
+      return new RpcError(StatusCode.UNAVAILABLE, `Plugin ${pluginId} was stopped during the call`, {
+        reason: "PLUGIN_STOPPED",
+      });
     case "crash":
       return new RpcError(StatusCode.UNAVAILABLE, text, { reason: "PLUGIN_CRASHED" });
   }

@@ -40,10 +40,16 @@ export class IdempotentCalls {
   run(scope: readonly string[], args: unknown, call: () => Promise<ToolResult>): Promise<ToolResult> {
     this.#expire();
     const key = JSON.stringify(scope);
-    const fingerprint = createHash("sha256").update(JSON.stringify(args ?? null)).digest("base64");
+    const fingerprint = createHash("sha256")
+      .update(JSON.stringify(args ?? null))
+      .digest("base64");
     const known = this.#entries.get(key);
     if (known && known.fingerprint !== fingerprint)
-      return Promise.reject(new RpcError(StatusCode.INVALID_ARGUMENT, "This idempotency key was used with other arguments before", { reason: "IDEMPOTENCY_KEY_REUSED" }));
+      return Promise.reject(
+        new RpcError(StatusCode.INVALID_ARGUMENT, "This idempotency key was used with other arguments before", {
+          reason: "IDEMPOTENCY_KEY_REUSED",
+        }),
+      );
     if (known) return known.result;
     const entry: Remembered = { fingerprint, result: call() };
     this.#entries.set(key, entry);

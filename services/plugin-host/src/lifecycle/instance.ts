@@ -4,7 +4,16 @@ import type { Tool, ToolResult } from "@warren/proto/warren/plugins/v1/plugins";
 import { type CallTracing, traceCall } from "../protocol/call-tracing.ts";
 import { ChannelBusy, type ChannelLimits, StdioChannel } from "../protocol/channel.ts";
 import { type HostCallLimits, type HostMethods, serveHostCalls } from "../protocol/host-calls.ts";
-import { beginSession, type Era, InitializeRefused, isChannelClosed, isInvalidResult, type ListLimits, type McpSession, protocolError } from "../protocol/mcp-client.ts";
+import {
+  beginSession,
+  type Era,
+  InitializeRefused,
+  isChannelClosed,
+  isInvalidResult,
+  type ListLimits,
+  type McpSession,
+  protocolError,
+} from "../protocol/mcp-client.ts";
 import type { Sandbox, SandboxedProcess, SandboxSpec } from "../sandbox/types.ts";
 import { type ExitCause, type ExitReport, inFlightError, judgeExit } from "./exit.ts";
 import { captureLines, type PluginLog } from "./plugin-log.ts";
@@ -42,6 +51,9 @@ export class StartFailed extends Error {
   override readonly name = "StartFailed";
 }
 
+/** How many of its last lines are looked at to say why it ended. */
+const REMEMBERED_LINES = 20;
+
 /** A process whose tools are known. */
 export class Instance {
   readonly #options: InstanceOptions;
@@ -61,12 +73,16 @@ export class Instance {
     this.#options = options;
     this.#process = process;
     const stderr: string[] = [];
-    captureLines(process.stderr, { add: (source, text) => (log.add(source, text), stderr.push(text), stderr.splice(0, stderr.length - 20)) }, "stderr");
+    captureLines(process.stderr, (text) => {
+      log.add("stderr", text);
+      stderr.push(text);
+      if (stderr.length > REMEMBERED_LINES) stderr.shift();
+    });
     const sink = {
       onFault: (text: string) => log.add("host", `${pluginId} ${text}`),
       onFatal: (reason: string) => this.#end("protocol", reason),
     };
-    this.#channel = new StdioChannel(process, figures.channel, sink);
+    this.#channel = new StdioChannel(process, figures.channel, { ...sink, onClosed: () => void this.#endIfDeaf() });
     this.#watchdog = new Watchdog({
       graceMs: figures.graceMs,
       ping: (signal) => this.#session?.ping(signal) ?? Promise.resolve(),
@@ -124,9 +140,14 @@ export class Instance {
   async call(tool: string, args: Record<string, unknown>, timeoutMs: number, signal: AbortSignal): Promise<ToolResult> {
     const { pluginId } = this.#options;
     const session = this.#session;
-    if (!session || !this.alive) throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${pluginId} is not running`, { reason: "DRAINING" });
-    if (!this.#tools.has(tool)) throw new RpcError(StatusCode.NOT_FOUND, `Plugin ${pluginId} has no tool ${tool}: "warren plugin list" shows what there is`);
-    const timeUp = AbortSignal.timeout(timeoutMs);
+    if (!session || !this.alive)
+      throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${pluginId} is not running`, { reason: "DRAINING" });
+    if (!this.#tools.has(tool))
+      throw new RpcError(
+        StatusCode.NOT_FOUND,
+        `Plugin ${pluginId} has no tool ${tool}: "warren plugin list" shows what there is`,
+      );
+    const timeUp = AbortSignal.timeout(Math.ceil(timeoutMs));
     const begun = performance.now();
     const answered = this.#watchdog.began(timeoutMs);
     const abort = AbortSignal.any([timeUp, signal]);
@@ -145,7 +166,11 @@ export class Instance {
       }
       if (timeUp.aborted) {
         this.#watchdog.suspect();
-        throw new RpcError(StatusCode.DEADLINE_EXCEEDED, `Plugin ${pluginId}: tool ${tool} did not answer in ${Math.round(timeoutMs)} ms`, { reason: "PLUGIN_TIMEOUT" });
+        throw new RpcError(
+          StatusCode.DEADLINE_EXCEEDED,
+          `Plugin ${pluginId}: tool ${tool} did not answer in ${Math.round(timeoutMs)} ms`,
+          { reason: "PLUGIN_TIMEOUT" },
+        );
       }
       // The caller went away. The plugin has been told; whether it obeys is looked at when the call's time is over.
       this.#watchdog.suspect(Math.max(0, begun + timeoutMs - performance.now()));
@@ -160,7 +185,7 @@ export class Instance {
     if (this.#inFlight.size) await Promise.race([Promise.allSettled(this.#inFlight), this.exited, elapse(drainMs)]);
     this.#ordered ??= { cause: "stopped", reason: "was stopped" };
     await this.#channel.close();
-    await Promise.race([this.exited, elapse(this.#options.figures.stopMs)]);
+    await this.#exitWithin(this.#options.figures.stopMs);
     await this.#process.kill();
     await this.exited;
   }
@@ -182,12 +207,12 @@ export class Instance {
       if (error instanceof InitializeRefused) throw error;
       throw new StartFailed(await this.#startProblem(error), { cause: error });
     }
-    this.#channel.onclose = this.#onChannelClosed(this.#channel.onclose);
   }
 
   async #startProblem(error: unknown): Promise<string> {
     const { startTimeoutMs } = this.#options.figures;
-    const report = isChannelClosed(error) || this.#ended.signal.aborted || this.#ordered ? await Promise.race([this.exited, elapse(1000)]) : undefined;
+    const report =
+      isChannelClosed(error) || this.#ended.signal.aborted || this.#ordered ? await this.#exitWithin(1000) : undefined;
     if (report) return report.reason;
     if (isChannelClosed(error)) return "closed its stdout";
     const answered = protocolError(error);
@@ -198,25 +223,26 @@ export class Instance {
   }
 
   /** A plugin that closes its stdout but stays is of no more use. */
-  #onChannelClosed(next: (() => void) | undefined): () => void {
-    return () => {
-      next?.();
-      if (this.#ordered) return;
-      void Promise.race([this.exited, elapse(200)]).then((report) => {
-        if (!report) this.#end("crash", "closed its stdout and was ended");
-      });
-    };
+  async #endIfDeaf(): Promise<void> {
+    if (!this.#ordered && !(await this.#exitWithin(1000))) this.#end("crash", "closed its stdout and was ended");
+  }
+
+  #exitWithin(ms: number): Promise<ExitReport | undefined> {
+    return Promise.race([this.exited, elapse(ms)]);
   }
 
   async #relist(): Promise<void> {
     const session = this.#session;
     if (!session || !this.alive) return;
     try {
-      const tools = await session.listTools(AbortSignal.any([AbortSignal.timeout(this.#options.figures.startTimeoutMs), this.#ended.signal]));
+      const tools = await session.listTools(
+        AbortSignal.any([AbortSignal.timeout(this.#options.figures.startTimeoutMs), this.#ended.signal]),
+      );
       this.#tools = byName(tools);
       this.#options.onToolsChanged(tools);
     } catch (error) {
-      if (this.alive) this.#options.log.add("host", `the changed list of tools was not taken, the last one stays: ${textOf(error)}`);
+      if (this.alive)
+        this.#options.log.add("host", `the changed list of tools was not taken, the last one stays: ${textOf(error)}`);
     }
   }
 
@@ -224,12 +250,26 @@ export class Instance {
     const { pluginId } = this.#options;
     const answered = protocolError(error);
     if (answered) {
-      const status = answered.code === -32_602 ? StatusCode.INVALID_ARGUMENT : answered.code === -32_601 ? StatusCode.UNIMPLEMENTED : StatusCode.UNKNOWN;
-      return new RpcError(status, `Plugin ${pluginId} answered with error ${answered.code}: ${answered.message}`, { reason: "PLUGIN_ERROR" });
+      const status =
+        answered.code === -32_602
+          ? StatusCode.INVALID_ARGUMENT
+          : answered.code === -32_601
+            ? StatusCode.UNIMPLEMENTED
+            : StatusCode.UNKNOWN;
+      return new RpcError(status, `Plugin ${pluginId} answered with error ${answered.code}: ${answered.message}`, {
+        reason: "PLUGIN_ERROR",
+      });
     }
-    if (error instanceof ChannelBusy) return new RpcError(StatusCode.RESOURCE_EXHAUSTED, `Plugin ${pluginId} ${error.message}`, { reason: "PLUGIN_BUSY", retryAfterMs: 1000 });
-    if (isInvalidResult(error)) return new RpcError(StatusCode.UNKNOWN, `Plugin ${pluginId} answered with what is no tool result`, { reason: "PLUGIN_ERROR" });
-    const report = await Promise.race([this.exited, elapse(5000)]);
+    if (error instanceof ChannelBusy)
+      return new RpcError(StatusCode.RESOURCE_EXHAUSTED, `Plugin ${pluginId} ${error.message}`, {
+        reason: "PLUGIN_BUSY",
+        retryAfterMs: 1000,
+      });
+    if (isInvalidResult(error))
+      return new RpcError(StatusCode.UNKNOWN, `Plugin ${pluginId} answered with what is no tool result`, {
+        reason: "PLUGIN_ERROR",
+      });
+    const report = await this.#exitWithin(5000);
     return inFlightError(pluginId, report ?? { cause: "crash", reason: "closed its channel" });
   }
 
@@ -250,6 +290,6 @@ function textOf(error: unknown): string {
 
 function elapse(ms: number): Promise<undefined> {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms, undefined);
+    setTimeout(resolve, ms, undefined).unref();
   });
 }

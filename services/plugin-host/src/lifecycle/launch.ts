@@ -33,7 +33,9 @@ export interface LaunchInput {
  */
 export function sandboxSpec({ pluginId, manifest, limits, root, mounts, nodePath }: LaunchInput): SandboxSpec {
   if (manifest.isolation === "container" || manifest.isolation === "vm")
-    throw new NotRunnable(`${pluginId} asks for isolation "${manifest.isolation}", which this version does not offer; it offers "process"`);
+    throw new NotRunnable(
+      `${pluginId} asks for isolation "${manifest.isolation}", which this version does not offer; it offers "process"`,
+    );
   const command = commandOf(manifest, Number(limits.memoryBytes));
   const usesNode = command[0] === NODE_INSIDE;
   return {
@@ -74,7 +76,9 @@ function commandOf(manifest: Manifest, memoryBytes: number): [string, ...string[
       return program === NODE_INSIDE ? [program, ...nodeFlags(memoryBytes), ...args] : [program, ...args];
     }
     default:
-      throw new NotRunnable(`The runtime "${manifest.runtime}" is not offered by this version; there are node, python, native and mcp`);
+      throw new NotRunnable(
+        `The runtime "${manifest.runtime}" is not offered by this version; there are node, python, native and mcp`,
+      );
   }
 }
 

@@ -32,7 +32,10 @@ export class PluginLog {
 
   /** The last `count` lines, oldest first. */
   tail(count: number): LogLine[] {
-    const ordered = this.#lines.length < MAX_LINES ? this.#lines : [...this.#lines.slice(this.#next), ...this.#lines.slice(0, this.#next)];
+    const ordered =
+      this.#lines.length < MAX_LINES
+        ? this.#lines
+        : [...this.#lines.slice(this.#next), ...this.#lines.slice(0, this.#next)];
     return count <= 0 ? [] : ordered.slice(-count);
   }
 }
@@ -40,11 +43,11 @@ export class PluginLog {
 /** Bytes of one line that are looked at; the rest up to the newline is dropped. */
 const MAX_LINE_BYTES = 4 * MAX_LINE_CHARACTERS;
 
-/** Writes a stream's lines into a log, also a last one without a newline. */
-export function captureLines(stream: Readable, log: PluginLog, source: LogSource): void {
+/** Hands on a stream's lines, each cut to 16 KiB, also a last one without a newline. */
+export function captureLines(stream: Readable, onLine: (text: string) => void): void {
   let held = Buffer.alloc(0);
   const flush = (): void => {
-    if (held.length) log.add(source, held.toString().trimEnd());
+    if (held.length) onLine(held.toString().trimEnd());
     held = Buffer.alloc(0);
   };
   const hold = (piece: Buffer): void => {

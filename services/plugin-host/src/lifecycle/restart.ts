@@ -35,7 +35,11 @@ export class RestartPolicy {
   #crashes: number[] = [];
   #runningSince: number | undefined;
 
-  constructor(figures: RestartFigures, random: () => number = Math.random, now: () => number = () => performance.now()) {
+  constructor(
+    figures: RestartFigures,
+    random: () => number = Math.random,
+    now: () => number = () => performance.now(),
+  ) {
     this.#figures = figures;
     this.#random = random;
     this.#now = now;

@@ -112,8 +112,14 @@ export class Runner {
   /** Resolves when it runs; rejects with an RpcError FAILED_PRECONDITION when its first start did not succeed. */
   async settled(signal: AbortSignal): Promise<void> {
     while (this.#state !== PluginState.RUNNING) {
-      if (this.#state === PluginState.FAILED || this.#state === PluginState.QUARANTINED || this.#stopping.signal.aborted)
-        throw new RpcError(StatusCode.FAILED_PRECONDITION, this.#reason || "it was stopped", { reason: "PLUGIN_FAILED" });
+      if (
+        this.#state === PluginState.FAILED ||
+        this.#state === PluginState.QUARANTINED ||
+        this.#stopping.signal.aborted
+      )
+        throw new RpcError(StatusCode.FAILED_PRECONDITION, this.#reason || "it was stopped", {
+          reason: "PLUGIN_FAILED",
+        });
       await this.#change(signal);
     }
   }
@@ -188,7 +194,10 @@ export class Runner {
       await served.drain();
       return undefined;
     } catch (error) {
-      return { reason: `this host could not serve it: ${error instanceof Error ? error.message : String(error)}`, byPlugin: false };
+      return {
+        reason: `this host could not serve it: ${error instanceof Error ? error.message : String(error)}`,
+        byPlugin: false,
+      };
     } finally {
       this.#instance = undefined;
       // Calls that come by the key until the drain is through wait for the next process.
@@ -200,13 +209,24 @@ export class Runner {
   async #ready(deadline: number, signal: AbortSignal): Promise<Instance> {
     const { id } = this.record;
     for (;;) {
-      if (this.#stopping.signal.aborted) throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${id} is being stopped on this host`, { reason: "DRAINING" });
+      // Also while it drains: calls that were on their way are still taken.
       if (this.#instance?.alive) return this.#instance;
+      if (this.#stopping.signal.aborted)
+        throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${id} is being stopped on this host`, {
+          reason: "DRAINING",
+        });
       if (this.#state === PluginState.QUARANTINED)
-        throw new RpcError(StatusCode.FAILED_PRECONDITION, `Plugin ${id} is ${this.#reason}. Install it again to clear this`, { reason: "PLUGIN_QUARANTINED" });
+        throw new RpcError(
+          StatusCode.FAILED_PRECONDITION,
+          `Plugin ${id} is ${this.#reason}. Install it again to clear this`,
+          { reason: "PLUGIN_QUARANTINED" },
+        );
       const wait = this.#restartAt - performance.now();
       if (this.#state === PluginState.FAILED && wait > Math.min(PATIENCE_MS, remainingMs(deadline)))
-        throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${id} is down: it ${this.#reason}`, { reason: "PLUGIN_FAILED", retryAfterMs: Math.ceil(wait) });
+        throw new RpcError(StatusCode.UNAVAILABLE, `Plugin ${id} is down: it ${this.#reason}`, {
+          reason: "PLUGIN_FAILED",
+          retryAfterMs: Math.ceil(wait),
+        });
       await this.#change(signal);
     }
   }
@@ -216,7 +236,11 @@ export class Runner {
     return new Promise((resolve, reject) => {
       const expire = (): void => {
         this.#waiting.delete(wake);
-        reject(new RpcError(StatusCode.DEADLINE_EXCEEDED, `Plugin ${this.record.id} did not start in time`, { reason: "PLUGIN_STARTING" }));
+        reject(
+          new RpcError(StatusCode.DEADLINE_EXCEEDED, `Plugin ${this.record.id} did not start in time`, {
+            reason: "PLUGIN_STARTING",
+          }),
+        );
       };
       const wake = (): void => {
         this.#waiting.delete(wake);

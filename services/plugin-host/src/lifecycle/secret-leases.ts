@@ -18,7 +18,10 @@ export function createSecretLeases(
     async lease(name, signal) {
       used = true;
       try {
-        const { value, version, expireTime } = await client.leaseSecret({ name, pluginId, instanceId, ttlSeconds: 0 }, { signal });
+        const { value, version, expireTime } = await client.leaseSecret(
+          { name, pluginId, instanceId, ttlSeconds: 0 },
+          { signal },
+        );
         return { value, version, expireTime };
       } catch (error) {
         if (error instanceof RpcError && error.code === StatusCode.NOT_FOUND) return undefined;

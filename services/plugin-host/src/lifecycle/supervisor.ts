@@ -20,13 +20,17 @@ export class Supervisor {
   /** One change after the other for each plugin. */
   readonly #turns = new Map<string, Promise<void>>();
   readonly #waiting = new Set<() => void>();
-  readonly #forget: () => void;
+  #forget: () => void = () => undefined;
   #stopped = false;
 
   constructor(deps: SupervisorDependencies) {
     this.#deps = deps;
-    this.#forget = deps.records.onChange(({ key }) => this.#schedule(key));
-    for (const [id] of deps.records.entries()) this.#schedule(id);
+  }
+
+  /** Begins to run what is installed. The contract must be served by then. */
+  start(): void {
+    this.#forget = this.#deps.records.onChange(({ key }) => this.#schedule(key));
+    for (const [id] of this.#deps.records.entries()) this.#schedule(id);
   }
 
   /** The runner of a plugin, if it is run here. */
@@ -49,7 +53,11 @@ export class Supervisor {
    * @param generation which installation; absent: any.
    * @returns undefined when `signal` fired first.
    */
-  async awaitRunner(pluginId: string, generation: string | undefined, signal: AbortSignal): Promise<Runner | undefined> {
+  async awaitRunner(
+    pluginId: string,
+    generation: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Runner | undefined> {
     for (;;) {
       const runner = this.#runners.get(pluginId);
       if (runner && (generation === undefined || runner.record.generation === generation)) return runner;

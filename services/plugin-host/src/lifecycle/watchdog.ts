@@ -58,7 +58,10 @@ export class Watchdog {
     const time = this.#now();
     for (const each of this.#deadlines) if (each.at <= time) this.#deadlines.delete(each);
     const innocentMs = Math.max(0, ...[...this.#deadlines].map(({ at }) => at - time));
-    const waiting = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(Math.max(innocentMs, this.#options.graceMs))]);
+    const waiting = AbortSignal.any([
+      this.#ending.signal,
+      AbortSignal.timeout(Math.ceil(Math.max(innocentMs, this.#options.graceMs))),
+    ]);
     try {
       await this.#options.ping(waiting);
     } catch {

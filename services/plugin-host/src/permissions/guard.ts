@@ -32,12 +32,17 @@ export function checkGrants(granted: readonly string[], required: readonly strin
   for (const text of granted) {
     const { area, action } = parse(text);
     if (ENFORCED.has(`${area}:${action}`)) continue;
-    const hint = area === "net" ? "plugins have no network in this version" : `this version grants only ${[...ENFORCED].join(", ")}`;
+    const hint =
+      area === "net"
+        ? "plugins have no network in this version"
+        : `this version grants only ${[...ENFORCED].join(", ")}`;
     throw new GrantsRefused(`${text} cannot be granted: ${hint}`);
   }
   const missing = missingGrants(granted, required);
   if (missing.length)
-    throw new GrantsRefused(`The plugin requires permissions that were not granted: ${missing.join(", ")}. Grant them to install it`);
+    throw new GrantsRefused(
+      `The plugin requires permissions that were not granted: ${missing.join(", ")}. Grant them to install it`,
+    );
 }
 
 function parse(text: string): ReturnType<typeof parsePermission> {

@@ -11,7 +11,22 @@ export interface Mount {
 }
 
 /** Folders that the sandbox makes itself: a mount over or in one of them would undo it. */
-const OWN = ["/plugin", "/runtime", "/proc", "/sys", "/dev", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/run", "/boot"];
+const OWN = [
+  "/plugin",
+  "/runtime",
+  "/proc",
+  "/sys",
+  "/dev",
+  "/usr",
+  "/bin",
+  "/sbin",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/etc",
+  "/run",
+  "/boot",
+];
 
 /**
  * The mounts that grants of `fs:read` and `fs:write` ask for, outermost first.
@@ -26,13 +41,15 @@ export async function mountsOf(granted: readonly string[], forbidden: readonly s
     if (area !== "fs" || path === undefined) continue;
     const writable = action === "write" || (mounts.get(path)?.writable ?? false);
     const own = OWN.find((each) => isWithin(path, each) || isWithin(each, path));
-    if (path === "/" || path === "/tmp" || own) throw new GrantsRefused(`${text} cannot be granted: the sandbox has a ${own ?? path} of its own`);
+    if (path === "/" || path === "/tmp" || own)
+      throw new GrantsRefused(`${text} cannot be granted: the sandbox has a ${own ?? path} of its own`);
     if (forbidden.some((each) => isWithin(path, each) || isWithin(each, path)))
       throw new GrantsRefused(`${text} cannot be granted: it holds the packages of the plugins themselves`);
     const real = await realpath(path).catch((cause: unknown) => {
       throw new GrantsRefused(`${text} cannot be granted: ${path} cannot be found on this host (${codeOf(cause)})`);
     });
-    if (real !== path) throw new GrantsRefused(`${text} cannot be granted: ${path} is or lies behind a symbolic link; grant ${real}`);
+    if (real !== path)
+      throw new GrantsRefused(`${text} cannot be granted: ${path} is or lies behind a symbolic link; grant ${real}`);
     mounts.set(path, { source: path, target: path, writable });
   }
   return [...mounts.values()].toSorted((left, right) => left.target.length - right.target.length);

@@ -1,7 +1,8 @@
 // The span of one tool call, its context for the plugin, and the spans that the plugin sends back. Never arguments or results.
 import { isSpanContextValid, type Span, SpanKind, SpanStatusCode, type Tracer } from "@opentelemetry/api";
+import type { ForeignSpan } from "@warren/service";
+import { foreignSpans, SPANS_META_KEY } from "./foreign-spans.ts";
 import type { CallResult } from "./mcp-client.ts";
-import { type ForeignSpan, foreignSpans, SPANS_META_KEY } from "./foreign-spans.ts";
 
 /** Where calls are traced. */
 export interface CallTracing {
@@ -27,12 +28,12 @@ export async function traceCall(
     "warren.plugin.id": pluginId,
   };
   return tracer.startActiveSpan(`tools/call ${tool}`, { kind: SpanKind.CLIENT, attributes }, async (span) => {
-    const startTimeUnixNano = unixNano();
+    const startTime = wallClock();
     try {
       const result = await call(traceparentOf(span));
       if (result.isError) span.setStatus({ code: SpanStatusCode.ERROR, message: "the tool reports an error" });
       const { traceId, spanId } = span.spanContext();
-      const reported = foreignSpans(result.meta[SPANS_META_KEY], { traceId, spanId, startTimeUnixNano, endTimeUnixNano: unixNano() });
+      const reported = foreignSpans(result.meta[SPANS_META_KEY], { traceId, spanId, startTime, endTime: wallClock() });
       if (span.isRecording()) for (const each of reported) recordForeignSpan(`plugin:${pluginId}`, each);
       return result;
     } catch (error) {
@@ -50,6 +51,7 @@ function traceparentOf(span: Span): string | undefined {
   return `00-${context.traceId}-${context.spanId}-${context.traceFlags.toString(16).padStart(2, "0")}`;
 }
 
-function unixNano(): bigint {
-  return BigInt(Math.trunc((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
+/** Milliseconds since 1970, with fractions. */
+function wallClock(): number {
+  return performance.timeOrigin + performance.now();
 }

@@ -55,6 +55,7 @@ export class StdioChannel implements Transport {
   readonly #stdout: Readable;
   readonly #limits: ChannelLimits;
   readonly #faults: Faults;
+  readonly #onClosed: (() => void) | undefined;
   readonly #now: () => number;
   readonly #waiting = new Set<Id>();
   readonly #abandoned = new Set<Id>();
@@ -67,12 +68,13 @@ export class StdioChannel implements Transport {
   constructor(
     streams: { stdin: Writable; stdout: Readable },
     limits: ChannelLimits,
-    sink: FaultSink,
+    sink: FaultSink & { readonly onClosed?: () => void },
     now: () => number = () => performance.now(),
   ) {
     this.#stdin = streams.stdin;
     this.#stdout = streams.stdout;
     this.#limits = limits;
+    this.#onClosed = sink.onClosed;
     this.#now = now;
     this.#faults = new Faults(limits.faults, sink, now);
     this.#allowance = limits.unsolicitedBurst;
@@ -131,6 +133,7 @@ export class StdioChannel implements Transport {
     this.#stopReading?.();
     this.#stdin.end();
     this.onclose?.();
+    this.#onClosed?.();
   }
 
   /** A cancelled call may be answered once more, or never; neither is an error. */
@@ -167,7 +170,9 @@ export class StdioChannel implements Transport {
     if (!isId(id)) return this.#faults.note(`wrote an answer without an id: ${shorten(JSON.stringify(message))}`);
     if (this.#abandoned.delete(id)) return;
     if (!this.#waiting.delete(id))
-      return this.#faults.note(`answered ${JSON.stringify(id).slice(0, 64)}, which waits for no answer (never asked, or answered twice)`);
+      return this.#faults.note(
+        `answered ${JSON.stringify(id).slice(0, 64)}, which waits for no answer (never asked, or answered twice)`,
+      );
     if (isObject(message["result"])) return this.onmessage?.({ jsonrpc: "2.0", id, result: message["result"] });
     const { error } = message;
     if (isObject(error) && Number.isSafeInteger(error["code"]) && typeof error["message"] === "string") {
@@ -184,10 +189,12 @@ export class StdioChannel implements Transport {
       return this.#faults.note(`sends more than ${rate} messages a second that nobody asked for (${shorten(method)})`);
     }
     const { id, params } = message;
-    if (params !== undefined && !isObject(params)) return this.#faults.note(`sent ${shorten(method)} with params that are no object`);
+    if (params !== undefined && !isObject(params))
+      return this.#faults.note(`sent ${shorten(method)} with params that are no object`);
     const withParams = params === undefined ? {} : { params };
     if (!("id" in message)) return this.onmessage?.({ jsonrpc: "2.0", method, ...withParams });
-    if (!isId(id)) return this.#faults.note(`sent ${shorten(method)} with an id that is neither text nor a whole number`);
+    if (!isId(id))
+      return this.#faults.note(`sent ${shorten(method)} with an id that is neither text nor a whole number`);
     if (this.#inbound.has(id)) return this.#faults.note(`used the id ${JSON.stringify(id).slice(0, 64)} twice`);
     if (this.#inbound.size >= this.#limits.maxOutstanding) return this.#faults.note("has too many requests in flight");
     this.#inbound.add(id);

@@ -42,7 +42,9 @@ export class Faults {
     this.#times = this.#times.filter((each) => time - each < this.#policy.windowMs);
     this.#times.push(time);
     if (this.#times.length >= this.#policy.max)
-      this.fatal(`broke the protocol ${this.#times.length} times within ${this.#policy.windowMs / 1000} s, last: ${text}`);
+      this.fatal(
+        `broke the protocol ${this.#times.length} times within ${this.#policy.windowMs / 1000} s, last: ${text}`,
+      );
   }
 
   /** Notes an error that ends the plugin. */

@@ -1,26 +1,18 @@
 // Spans that a plugin reports of its own work. They join the trace only as far as they cannot lie about anybody else:
 // below our span, within our span's time, as that plugin.
 
+import type { ForeignSpan } from "@warren/service";
+
 /** Where spans travel in a tool's answer. */
 export const SPANS_META_KEY = "dev.warren/spans";
-
-/** A span of a plugin, as it is handed on. */
-export interface ForeignSpan {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string;
-  readonly name: string;
-  readonly startTimeUnixNano: bigint;
-  readonly endTimeUnixNano: bigint;
-  readonly status: "unset" | "ok" | "error";
-}
 
 /** The span of the call that the plugin's spans belong under. */
 export interface CallSpan {
   readonly traceId: string;
   readonly spanId: string;
-  readonly startTimeUnixNano: bigint;
-  readonly endTimeUnixNano: bigint;
+  /** Milliseconds since 1970. */
+  readonly startTime: number;
+  readonly endTime: number;
 }
 
 const MAX_SPANS = 32;
@@ -36,7 +28,7 @@ export function foreignSpans(reported: unknown, call: CallSpan): ForeignSpan[] {
   const taken: ForeignSpan[] = [];
   let left = (reported as unknown[]).flatMap((each) => read(each, call) ?? []);
   // A child may end, and so be reported, before its parent: take what hangs on something known, until nothing does.
-  for (let before = -1; before !== taken.length; ) {
+  for (let before = -1; before !== taken.length;) {
     before = taken.length;
     left = left.filter((span) => {
       if (!known.has(span.parentSpanId)) return true;
@@ -54,28 +46,21 @@ function read(value: unknown, call: CallSpan): ForeignSpan | undefined {
   if (typeof spanId !== "string" || !SPAN_ID.test(spanId)) return undefined;
   if (typeof parentSpanId !== "string" || !SPAN_ID.test(parentSpanId)) return undefined;
   if (typeof name !== "string" || !/^[\p{L}\p{N} ._/:@-]{1,128}$/u.test(name)) return undefined;
-  const start = nanoseconds(startTimeUnixNano);
-  const end = nanoseconds(endTimeUnixNano);
+  const start = milliseconds(startTimeUnixNano);
+  const end = milliseconds(endTimeUnixNano);
   if (start === undefined || end === undefined) return undefined;
-  const from = clamp(start, call.startTimeUnixNano, call.endTimeUnixNano);
-  return {
-    traceId: call.traceId,
-    spanId,
-    parentSpanId,
-    name,
-    startTimeUnixNano: from,
-    endTimeUnixNano: clamp(end, from, call.endTimeUnixNano),
-    status: status === "ok" || status === "error" ? status : "unset",
-  };
+  const startTime = clamp(start, call.startTime, call.endTime);
+  const endTime = clamp(end, startTime, call.endTime);
+  return { traceId: call.traceId, spanId, parentSpanId, name, startTime, endTime, failed: status === "error" };
 }
 
-/** OTLP's JSON writes 64-bit numbers as text; a plugin may also send a number. */
-function nanoseconds(value: unknown): bigint | undefined {
-  if (typeof value === "string" && /^\d{1,20}$/.test(value)) return BigInt(value);
-  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? BigInt(Math.trunc(value)) : undefined;
+/** Nanoseconds as milliseconds. OTLP's JSON writes 64-bit numbers as text; a plugin may also send a number. */
+function milliseconds(nanoseconds: unknown): number | undefined {
+  const isText = typeof nanoseconds === "string" && /^\d{1,20}$/.test(nanoseconds);
+  const isNumber = typeof nanoseconds === "number" && Number.isFinite(nanoseconds) && nanoseconds >= 0;
+  return isText || isNumber ? Number(nanoseconds) / 1e6 : undefined;
 }
 
-function clamp(value: bigint, low: bigint, high: bigint): bigint {
-  if (value < low) return low;
-  return value > high ? high : value;
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high);
 }

@@ -34,7 +34,9 @@ export class HostCallRefused extends Error {
 }
 
 /** Methods by name, such as `host/log`. What they throw other than HostCallRefused stays with the host. */
-export type HostMethods = Readonly<Record<string, (params: Record<string, unknown>, signal: AbortSignal) => Promise<unknown>>>;
+export type HostMethods = Readonly<
+  Record<string, (params: Record<string, unknown>, signal: AbortSignal) => Promise<unknown>>
+>;
 
 const code = { invalidRequest: -32_600, methodNotFound: -32_601, internal: -32_603, refused: -32_000 } as const;
 
@@ -66,7 +68,9 @@ export function serveHostCalls(
     const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
     if (!method) return refuse(id, code.methodNotFound, `The host has no method ${printable(name, 64)}`);
     if (inFlight.size >= limits.maxOutstanding)
-      return refuse(id, code.refused, `${limits.maxOutstanding} host calls are in flight already`, { reason: "RESOURCE_EXHAUSTED" });
+      return refuse(id, code.refused, `${limits.maxOutstanding} host calls are in flight already`, {
+        reason: "RESOURCE_EXHAUSTED",
+      });
     const token = id ?? `notification ${performance.now()}`;
     inFlight.add(token);
     try {
@@ -83,12 +87,14 @@ export function serveHostCalls(
 
   const receive = (line: Buffer): void => {
     if (faults.dead || ending.signal.aborted) return;
-    if (nestsDeeperThan(line, limits.maxDepth)) return faults.note(`made a host call that nests deeper than ${limits.maxDepth} levels`);
+    if (nestsDeeperThan(line, limits.maxDepth))
+      return faults.note(`made a host call that nests deeper than ${limits.maxDepth} levels`);
     const message = parse(line);
     if (!message) return faults.note("wrote a line to its host channel that is not JSON-RPC");
     const { id, method, params = {} } = message;
     if (typeof method !== "string") return faults.note("answered a call on its host channel that was never made");
-    if (id !== undefined && typeof id !== "string" && !Number.isSafeInteger(id)) return faults.note("made a host call with a bad id");
+    if (id !== undefined && typeof id !== "string" && !Number.isSafeInteger(id))
+      return faults.note("made a host call with a bad id");
     const known = id as Id | undefined;
     if (known !== undefined && inFlight.has(known)) return faults.note("used the id of a host call in flight again");
     if (!isObject(params)) return refuse(known, code.invalidRequest, "params must be an object");

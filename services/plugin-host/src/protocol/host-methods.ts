@@ -5,7 +5,10 @@ import { HostCallRefused, type HostMethods } from "./host-calls.ts";
 /** Loans of secrets for one plugin process. */
 export interface SecretLeases {
   /** @returns the value and when the loan ends; undefined when there is no such secret. */
-  lease(name: string, signal: AbortSignal): Promise<{ value: string; version: number; expireTime: Date | undefined } | undefined>;
+  lease(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ value: string; version: number; expireTime: Date | undefined } | undefined>;
   /** Ends all loans of the process. */
   revokeAll(): Promise<void>;
 }
@@ -21,7 +24,8 @@ export interface HostMethodDependencies {
 export function createHostMethods({ guard, leases, log }: HostMethodDependencies): HostMethods {
   return {
     "host/secrets.lease": async ({ name }, signal) => {
-      if (typeof name !== "string" || name.length > 128) throw new HostCallRefused("INVALID_ARGUMENT", "name must be a secret's name");
+      if (typeof name !== "string" || name.length > 128)
+        throw new HostCallRefused("INVALID_ARGUMENT", "name must be a secret's name");
       try {
         guard.require(`secrets:lease:${name}`);
       } catch (error) {
@@ -30,7 +34,8 @@ export function createHostMethods({ guard, leases, log }: HostMethodDependencies
         throw new HostCallRefused("PERMISSION_DENIED", error.message);
       }
       const lease = await leases.lease(name, signal);
-      if (!lease) throw new HostCallRefused("NOT_FOUND", `There is no secret ${name}: store it with "warren secret set ${name}"`);
+      if (!lease)
+        throw new HostCallRefused("NOT_FOUND", `There is no secret ${name}: store it with "warren secret set ${name}"`);
       return { name, value: lease.value, version: lease.version, expireTime: lease.expireTime?.toISOString() ?? null };
     },
     "host/log": ({ level, message }) => {

@@ -18,7 +18,7 @@ export interface LineOptions {
 export function readLines(stream: Readable, options: LineOptions): () => void {
   let parts: Buffer[] = [];
   let size = 0;
-  let open = true;
+  const state = { open: true };
 
   const take = (rest: Buffer): void => {
     const line = parts.length ? Buffer.concat([...parts, rest]) : rest;
@@ -29,12 +29,12 @@ export function readLines(stream: Readable, options: LineOptions): () => void {
   };
   const onData = (chunk: Buffer): void => {
     let from = 0;
-    for (let at = chunk.indexOf(0x0a); at !== -1 && open; at = chunk.indexOf(0x0a, from)) {
+    for (let at = chunk.indexOf(0x0a); at !== -1 && state.open; at = chunk.indexOf(0x0a, from)) {
       if (size + at - from > options.maxLineBytes) return overflow();
       take(chunk.subarray(from, at));
       from = at + 1;
     }
-    if (!open || from === chunk.length) return;
+    if (!state.open || from === chunk.length) return;
     size += chunk.length - from;
     if (size > options.maxLineBytes) return overflow();
     parts.push(chunk.subarray(from));
@@ -44,7 +44,7 @@ export function readLines(stream: Readable, options: LineOptions): () => void {
     options.onOverflow();
   };
   const stop = (): void => {
-    open = false;
+    state.open = false;
     parts = [];
     stream.off("data", onData);
     stream.resume();
@@ -79,8 +79,7 @@ export function nestsDeeperThan(json: Uint8Array, limit: number): boolean {
 /** Text of a plugin on one line, without control characters (shown as `\u001b`), cut to `maxLength` characters. */
 export function printable(text: string, maxLength: number): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength - 1)}…` : text;
-  return cut.replaceAll(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
-    (character) => (character === "\t" ? " " : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`),
+  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) =>
+    character === "\t" ? " " : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

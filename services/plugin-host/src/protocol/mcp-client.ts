@@ -48,7 +48,11 @@ export interface McpSession {
   /** @throws ListRefused when the list is over its bounds or names a tool twice. */
   listTools(signal: AbortSignal): Promise<Tool[]>;
   /** Calls a tool. Aborting sends `notifications/cancelled` and rejects at once. */
-  callTool(name: string, args: Record<string, unknown>, options: { signal: AbortSignal; traceparent?: string }): Promise<CallResult>;
+  callTool(
+    name: string,
+    args: Record<string, unknown>,
+    options: { signal: AbortSignal; traceparent?: string },
+  ): Promise<CallResult>;
   /** Resolves when the server answers anything at all. */
   ping(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -80,7 +84,7 @@ export async function beginSession(options: SessionOptions): Promise<McpSession>
       listChanged: { tools: { autoRefresh: false, debounceMs: 100, onChanged: options.onToolsChanged } },
     },
   );
-  client.onerror = (error) => options.onOddity(printable(error.message, 300));
+  Object.assign(client, { onerror: (error: Error) => options.onOddity(printable(error.message, 300)) });
   const requestOptions = { timeout: NEVER_MS, signal };
   try {
     await client.connect(channel, requestOptions);
@@ -111,7 +115,10 @@ export async function beginSession(options: SessionOptions): Promise<McpSession>
 
 /** Whether an error means that the channel to the plugin is gone. */
 export function isChannelClosed(error: unknown): boolean {
-  return error instanceof SdkError && (error.code === SdkErrorCode.ConnectionClosed || error.code === SdkErrorCode.NotConnected);
+  return (
+    error instanceof SdkError &&
+    (error.code === SdkErrorCode.ConnectionClosed || error.code === SdkErrorCode.NotConnected)
+  );
 }
 
 /** The JSON-RPC error that a plugin answered with, if it is one. */
@@ -121,7 +128,10 @@ export function protocolError(error: unknown): { code: number; message: string }
 
 /** Whether the plugin answered something that is not what was asked for. */
 export function isInvalidResult(error: unknown): boolean {
-  return error instanceof SdkError && (error.code === SdkErrorCode.InvalidResult || error.code === SdkErrorCode.UnsupportedResultType);
+  return (
+    error instanceof SdkError &&
+    (error.code === SdkErrorCode.InvalidResult || error.code === SdkErrorCode.UnsupportedResultType)
+  );
 }
 
 async function listTools(client: Client, limits: ListLimits, signal: AbortSignal): Promise<Tool[]> {
@@ -135,7 +145,8 @@ async function listTools(client: Client, limits: ListLimits, signal: AbortSignal
     for (const each of listed.tools) {
       const name = printable(each.name, 160);
       // The mesh names a tool in a path: other names could be listed but never called.
-      if (!/^[A-Za-z0-9_.-]{1,128}$/.test(each.name)) throw new ListRefused(`lists a tool with a name that cannot be called: ${name}`);
+      if (!/^[A-Za-z0-9_.-]{1,128}$/.test(each.name))
+        throw new ListRefused(`lists a tool with a name that cannot be called: ${name}`);
       if (tools.has(each.name)) throw new ListRefused(`lists the tool ${name} twice`);
       if (tools.size === limits.maxTools) throw new ListRefused(`lists more than ${limits.maxTools} tools`);
       bytes += Buffer.byteLength(JSON.stringify(each));

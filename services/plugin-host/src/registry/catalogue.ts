@@ -1,7 +1,13 @@
 // What is installed and what all hosts say of it, joined into what a person sees.
 import type { Kv } from "@warren/mesh";
 import { type Manifest, parseManifest } from "@warren/plugin-manifest";
-import { IsolationLevel, type Plugin, type PluginRecord, PluginState, type PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
+import {
+  IsolationLevel,
+  type Plugin,
+  type PluginRecord,
+  PluginState,
+  type PluginStatus,
+} from "@warren/proto/warren/plugins/v1/plugins";
 
 /** Which state stands for a plugin that several hosts report: the first of these that any reports. */
 const PRECEDENCE: readonly PluginState[] = [
@@ -35,14 +41,26 @@ export class Catalogue {
   /** One plugin; undefined when it is not installed. */
   async get(id: string): Promise<Plugin | undefined> {
     const [record, statuses] = await Promise.all([this.#records.get(id), this.#statuses.entries(id)]);
-    return record && toPlugin(record.value, statuses.map(({ value }) => value));
+    return (
+      record &&
+      toPlugin(
+        record.value,
+        statuses.map(({ value }) => value),
+      )
+    );
   }
 
   /** Plugins in the order of their ids, those after `after`. */
   async list(after: string, size: number): Promise<{ plugins: Plugin[]; more: boolean }> {
     const [records, statuses] = await Promise.all([this.#records.entries(), this.#statuses.entries()]);
-    const byPlugin = Map.groupBy(statuses.map(({ value }) => value), ({ pluginId }) => pluginId);
-    const rest = records.map(({ value }) => value).filter(({ id }) => id > after).toSorted((left, right) => (left.id < right.id ? -1 : 1));
+    const byPlugin = Map.groupBy(
+      statuses.map(({ value }) => value),
+      ({ pluginId }) => pluginId,
+    );
+    const rest = records
+      .map(({ value }) => value)
+      .filter(({ id }) => id > after)
+      .toSorted((left, right) => (left.id < right.id ? -1 : 1));
     return {
       plugins: rest.slice(0, size).map((record) => toPlugin(record, byPlugin.get(record.id) ?? [])),
       more: rest.length > size,

@@ -3,6 +3,12 @@
 /** The command line cannot be used. The message says what is wrong and what is right. */
 export class CommandLineRefused extends Error {
   override readonly name = "CommandLineRefused";
+  /** Whether it is well-formed, and only this version does not offer it. */
+  readonly unsupported: boolean;
+  constructor(message: string, unsupported = false) {
+    super(message);
+    this.unsupported = unsupported;
+  }
 }
 
 /** `npx [-y] <package>[@version] [arguments]`, read. */
@@ -28,13 +34,23 @@ export function parseNpx(line: string): NpxCommand {
   const words = splitWords(line);
   const program = words.shift();
   if (program === "uvx" || program === "uv")
-    throw new CommandLineRefused("uvx is not offered by this version: install MCP servers that npm has, by npx -y <package>");
-  if (program !== "npx") throw new CommandLineRefused(`The command line must begin with npx, not ${JSON.stringify(program ?? "")}: npx -y <package>[@version] [arguments]`);
+    throw new CommandLineRefused(
+      "uvx is not offered by this version: install MCP servers that npm has, by npx -y <package>",
+      true,
+    );
+  if (program !== "npx")
+    throw new CommandLineRefused(
+      `The command line must begin with npx, not ${JSON.stringify(program ?? "")}: npx -y <package>[@version] [arguments]`,
+    );
   while (words[0] === "-y" || words[0] === "--yes") words.shift();
   const spec = words.shift() ?? "";
-  if (spec.startsWith("-")) throw new CommandLineRefused(`npx's option ${spec} is not offered: npx -y <package>[@version] [arguments]`);
+  if (spec.startsWith("-"))
+    throw new CommandLineRefused(`npx's option ${spec} is not offered: npx -y <package>[@version] [arguments]`);
   const packageName = SPEC.exec(spec)?.[1];
-  if (!packageName) throw new CommandLineRefused(`${JSON.stringify(spec)} is not the name of a package of npm's registry, with or without @version`);
+  if (!packageName)
+    throw new CommandLineRefused(
+      `${JSON.stringify(spec)} is not the name of a package of npm's registry, with or without @version`,
+    );
   if (words.length > MAX_ARGS) throw new CommandLineRefused(`The command line has more than ${MAX_ARGS} arguments`);
   return { spec, packageName, args: words };
 }
@@ -45,7 +61,8 @@ function splitWords(line: string): string[] {
   let word: string | undefined;
   let quote: string | undefined;
   for (const character of line) {
-    if (character < " " || character === "\u007f") throw new CommandLineRefused("The command line has control characters");
+    if (character < " " || character === "\u007f")
+      throw new CommandLineRefused("The command line has control characters");
     if (quote !== undefined) {
       if (character === quote) quote = undefined;
       else word = (word ?? "") + character;
@@ -56,7 +73,9 @@ function splitWords(line: string): string[] {
       if (word !== undefined) words.push(word);
       word = undefined;
     } else if (SHELL_SYNTAX.test(character))
-      throw new CommandLineRefused(`No shell reads the command line, so ${JSON.stringify(character)} has no meaning in it: put it in quotes, or leave it out`);
+      throw new CommandLineRefused(
+        `No shell reads the command line, so ${JSON.stringify(character)} has no meaning in it: put it in quotes, or leave it out`,
+      );
     else word = (word ?? "") + character;
   }
   if (quote !== undefined) throw new CommandLineRefused(`A quote ${quote} is not closed`);

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type CallContext, type Entry, type Kv, RpcError, StatusCode } from "@warren/mesh";
 import { ManifestError, PackageError } from "@warren/plugin-manifest";
-import { type InstallPluginRequest, PluginRecord, ResourceLimits } from "@warren/proto/warren/plugins/v1/plugins";
+import { type InstallPluginRequest, type PluginRecord, ResourceLimits } from "@warren/proto/warren/plugins/v1/plugins";
 import { PluginFault } from "../lifecycle/runner.ts";
 import type { Supervisor } from "../lifecycle/supervisor.ts";
 import { checkGrants, GrantsRefused } from "../permissions/guard.ts";
@@ -32,12 +32,19 @@ const TOLD_LINES = 5;
  * @throws RpcError ALREADY_EXISTS for an id in use, FAILED_PRECONDITION when it does not come up or lacks a grant,
  * INVALID_ARGUMENT for a source or a grant that cannot be read. Then nothing is installed, or what was there before still is.
  */
-export async function install(deps: InstallDependencies, request: InstallPluginRequest, ctx: CallContext): Promise<PluginRecord> {
+export async function install(
+  deps: InstallDependencies,
+  request: InstallPluginRequest,
+  ctx: CallContext,
+): Promise<PluginRecord> {
   const { records, store } = deps;
   // The cheap refusals come before npm is run.
   if (request.id && !request.replace && (await records.get(request.id))) throw inUse(request.id);
   if (request.config && Object.keys(request.config).length)
-    throw precondition("This version cannot pass a configuration to plugins: install without one", "CONFIG_UNSUPPORTED");
+    throw precondition(
+      "This version cannot pass a configuration to plugins: install without one",
+      "CONFIG_UNSUPPORTED",
+    );
   try {
     const { digest, origin } = await resolveSource(deps, request, ctx);
     const { manifest } = await store.ensure(digest);
@@ -50,7 +57,11 @@ export async function install(deps: InstallDependencies, request: InstallPluginR
       manifestJson: JSON.stringify(manifest),
       grants: [...new Set(request.grants)],
       config: undefined,
-      limits: ResourceLimits.fromPartial({ ...manifest.limits, memoryBytes: BigInt(manifest.limits.memoryBytes), tmpBytes: BigInt(manifest.limits.tmpBytes) }),
+      limits: ResourceLimits.fromPartial({
+        ...manifest.limits,
+        memoryBytes: BigInt(manifest.limits.memoryBytes),
+        tmpBytes: BigInt(manifest.limits.tmpBytes),
+      }),
       installTime: new Date(),
       origin: origin || manifest.id,
       installedBy: ctx.caller.principal,
@@ -68,7 +79,11 @@ export async function install(deps: InstallDependencies, request: InstallPluginR
   }
 }
 
-async function resolveSource(deps: InstallDependencies, { source, id }: InstallPluginRequest, ctx: CallContext): Promise<{ digest: string; origin: string }> {
+async function resolveSource(
+  deps: InstallDependencies,
+  { source, id }: InstallPluginRequest,
+  ctx: CallContext,
+): Promise<{ digest: string; origin: string }> {
   if (source?.$case === "packageDigest") {
     if (!(await deps.store.has(source.value))) throw new PackageMissing(source.value);
     return { digest: source.value, origin: "" };
@@ -79,9 +94,13 @@ async function resolveSource(deps: InstallDependencies, { source, id }: InstallP
     await deps.store.put(made.bytes, made.digest);
     return { digest: made.digest, origin: commandLine };
   }
-  throw new RpcError(StatusCode.INVALID_ARGUMENT, "packageDigest or mcp is required: where does the plugin come from?", {
-    violations: [{ field: "source", description: "is required: packageDigest or mcp" }],
-  });
+  throw new RpcError(
+    StatusCode.INVALID_ARGUMENT,
+    "packageDigest or mcp is required: where does the plugin come from?",
+    {
+      violations: [{ field: "source", description: "is required: packageDigest or mcp" }],
+    },
+  );
 }
 
 async function create(records: Kv<PluginRecord>, record: PluginRecord): Promise<number> {
@@ -92,7 +111,13 @@ async function create(records: Kv<PluginRecord>, record: PluginRecord): Promise<
   }
 }
 
-async function seeItRun(deps: InstallDependencies, record: PluginRecord, before: Entry<PluginRecord> | undefined, revision: number, signal: AbortSignal): Promise<void> {
+async function seeItRun(
+  deps: InstallDependencies,
+  record: PluginRecord,
+  before: Entry<PluginRecord> | undefined,
+  revision: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { records, store, supervisor } = deps;
   let lines: string[] = [];
   try {
@@ -119,13 +144,16 @@ async function seeItRun(deps: InstallDependencies, record: PluginRecord, before:
 /** What goes wrong while installing is, where it is known, for the person who installs to read. */
 function toRpc(error: unknown): unknown {
   if (error instanceof CommandLineRefused) {
-    const isOffered = !error.message.startsWith("uvx");
-    if (!isOffered) return precondition(error.message, "UVX_UNSUPPORTED");
-    return new RpcError(StatusCode.INVALID_ARGUMENT, error.message, { violations: [{ field: "mcp.commandLine", description: error.message }] });
+    if (error.unsupported) return precondition(error.message, "SOURCE_UNSUPPORTED");
+    return new RpcError(StatusCode.INVALID_ARGUMENT, error.message, {
+      violations: [{ field: "mcp.commandLine", description: error.message }],
+    });
   }
   if (error instanceof GrantsRefused) {
     if (!error.malformed) return precondition(error.message, "GRANTS_REFUSED");
-    return new RpcError(StatusCode.INVALID_ARGUMENT, error.message, { violations: [{ field: "grants", description: error.message }] });
+    return new RpcError(StatusCode.INVALID_ARGUMENT, error.message, {
+      violations: [{ field: "grants", description: error.message }],
+    });
   }
   if (error instanceof PackageMissing) return precondition(error.message, "PACKAGE_MISSING");
   const isKnown = [McpInstallFailed, PackageError, ManifestError, PluginFault].some((type) => error instanceof type);
@@ -137,7 +165,11 @@ function precondition(message: string, reason: string): RpcError {
 }
 
 function inUse(id: string): RpcError {
-  return new RpcError(StatusCode.ALREADY_EXISTS, `A plugin ${id} is installed already: remove it, replace it, or choose another id`, { reason: "PLUGIN_EXISTS" });
+  return new RpcError(
+    StatusCode.ALREADY_EXISTS,
+    `A plugin ${id} is installed already: remove it, replace it, or choose another id`,
+    { reason: "PLUGIN_EXISTS" },
+  );
 }
 
 function ignore(): void {

@@ -29,7 +29,12 @@ export interface NpmOptions {
  * @param id the plugin's id; absent: made from the package's name.
  * @throws McpInstallFailed, PackageError when it is too big.
  */
-export async function installMcp(command: NpxCommand, id: string | undefined, npm: NpmOptions, signal: AbortSignal): Promise<Package> {
+export async function installMcp(
+  command: NpxCommand,
+  id: string | undefined,
+  npm: NpmOptions,
+  signal: AbortSignal,
+): Promise<Package> {
   const folder = await mkdtemp(join(tmpdir(), "warren-npm-"));
   try {
     await writeFile(join(folder, "package.json"), '{"private":true}');
@@ -44,7 +49,10 @@ export async function installMcp(command: NpxCommand, id: string | undefined, np
       command: [NODE_INSIDE, `/plugin/node_modules/${command.packageName}/${bin}`, ...command.args],
     };
     const files = await readTree(folder, "node_modules");
-    return await packFolder([{ path: "plugin.json", bytes: Buffer.from(JSON.stringify(manifest, undefined, 2)) }, ...files]);
+    return await packFolder([
+      { path: "plugin.json", bytes: Buffer.from(JSON.stringify(manifest, undefined, 2)) },
+      ...files,
+    ]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -53,7 +61,11 @@ export async function installMcp(command: NpxCommand, id: string | undefined, np
 /** `@modelcontextprotocol/server-everything` becomes `server-everything`. */
 function idOf(packageName: string): string {
   const plain = packageName.slice(packageName.indexOf("/") + 1).toLowerCase();
-  const id = plain.replaceAll(/[^a-z0-9]+/g, "-").replace(/^-+/, "").slice(0, 48).replace(/-+$/, "");
+  const id = plain
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replace(/^-+/, "")
+    .slice(0, 48)
+    .replace(/-+$/, "");
   if (!id) throw new McpInstallFailed(`No plugin id can be made of ${packageName}: give one`);
   return id;
 }
@@ -61,7 +73,16 @@ function idOf(packageName: string): string {
 const MAX_OUTPUT = 64 * 1024;
 
 async function runNpm(spec: string, folder: string, npm: NpmOptions, signal: AbortSignal): Promise<void> {
-  const flags = ["--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", "--no-save", "--git=/nonexistent"];
+  const flags = [
+    "--ignore-scripts",
+    "--omit=dev",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--loglevel=error",
+    "--no-save",
+    "--git=/nonexistent",
+  ];
   const args = ["install", ...flags, "--prefix", folder, "--cache", join(folder, ".npm"), "--", spec];
   const script = await realpath(npm.npmPath);
   const [program, ...first] = extname(script) === ".js" ? [npm.nodePath, script] : [script];
@@ -78,12 +99,15 @@ async function runNpm(spec: string, folder: string, npm: NpmOptions, signal: Abo
   const ending = AbortSignal.any([signal, AbortSignal.timeout(npm.timeoutMs)]);
   // npm starts processes of its own: end the whole group.
   const end = (): void => {
-    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, "SIGKILL");
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      process.kill(-child.pid, "SIGKILL");
   };
   ending.addEventListener("abort", end, { once: true });
   if (ending.aborted) end();
   const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", (cause) => reject(new McpInstallFailed(`npm could not be started: ${cause.message}`, { cause })));
+    child.once("error", (cause) =>
+      reject(new McpInstallFailed(`npm could not be started: ${cause.message}`, { cause })),
+    );
     child.once("close", resolve);
   }).finally(() => ending.removeEventListener("abort", end));
   if (ending.aborted) throw new McpInstallFailed(`npm did not fetch ${spec} within the time for it`);
@@ -92,12 +116,18 @@ async function runNpm(spec: string, folder: string, npm: NpmOptions, signal: Abo
 
 /** The line of npm's errors that says what happened. */
 function npmProblem(output: string): string {
-  const lines = output.split("\n").map((line) => line.replace(/^npm (?:error|ERR!) ?/, "").trim()).filter(Boolean);
+  const lines = output
+    .split("\n")
+    .map((line) => line.replace(/^npm (?:error|ERR!) ?/, "").trim())
+    .filter(Boolean);
   const told = lines.filter((line) => !/^(?:code|A complete log|Log files)/.test(line));
   return printable(told[0] ?? lines[0] ?? "it gave no reason", 300);
 }
 
-async function readPackage(folder: string, packageName: string): Promise<{ version: string; description: string; bin: string }> {
+async function readPackage(
+  folder: string,
+  packageName: string,
+): Promise<{ version: string; description: string; bin: string }> {
   const root = join(folder, "node_modules", packageName);
   const text = await readFile(join(root, "package.json"), "utf8").catch((cause: unknown) => {
     throw new McpInstallFailed(`npm fetched no package ${packageName}`, { cause });
@@ -112,21 +142,32 @@ async function readPackage(folder: string, packageName: string): Promise<{ versi
 /** Which program npx would run: the only one, or the one named like the package (https://docs.npmjs.com/cli/commands/npx). */
 function binOf(packageName: string, bin: unknown): string {
   const unscoped = packageName.slice(packageName.indexOf("/") + 1);
-  const programs = typeof bin === "string" ? { [unscoped]: bin } : typeof bin === "object" && bin !== null ? (bin as Record<string, unknown>) : {};
+  const programs =
+    typeof bin === "string"
+      ? { [unscoped]: bin }
+      : typeof bin === "object" && bin !== null
+        ? (bin as Record<string, unknown>)
+        : {};
   const names = Object.keys(programs);
   const [only] = names;
-  const chosen = new Set(Object.values(programs)).size === 1 && only !== undefined ? programs[only] : programs[unscoped];
+  const chosen =
+    new Set(Object.values(programs)).size === 1 && only !== undefined ? programs[only] : programs[unscoped];
   if (!names.length) throw new McpInstallFailed(`${packageName} has no program: it is a library, not an MCP server`);
-  if (typeof chosen !== "string") throw new McpInstallFailed(`${packageName} has several programs (${names.slice(0, 8).join(", ")}) and none of its own name`);
+  if (typeof chosen !== "string")
+    throw new McpInstallFailed(
+      `${packageName} has several programs (${names.slice(0, 8).join(", ")}) and none of its own name`,
+    );
   const path = posix.normalize(chosen);
-  if (path.startsWith("..") || path.startsWith("/") || path.includes("\\")) throw new McpInstallFailed(`${packageName} names a program outside of itself`);
+  if (path.startsWith("..") || path.startsWith("/") || path.includes("\\"))
+    throw new McpInstallFailed(`${packageName} names a program outside of itself`);
   return path;
 }
 
 async function checkProgram(root: string, path: string, packageName: string): Promise<void> {
   const file = join(root, path);
   const found = await realpath(file).catch(() => undefined);
-  if (!found?.startsWith((await realpath(root)) + sep)) throw new McpInstallFailed(`${packageName} lacks its program ${path}`);
+  if (!found?.startsWith((await realpath(root)) + sep))
+    throw new McpInstallFailed(`${packageName} lacks its program ${path}`);
   const handle = await open(found, "r");
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(128), 0, 128, 0);
@@ -143,7 +184,8 @@ async function readTree(root: string, folder: string): Promise<PackageFile[]> {
   const files: PackageFile[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
     const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory() && entry.name !== ".bin" && entry.name !== ".cache") files.push(...(await readTree(root, path)));
+    if (entry.isDirectory() && entry.name !== ".bin" && entry.name !== ".cache")
+      files.push(...(await readTree(root, path)));
     if (!entry.isFile() || path === "node_modules/.package-lock.json") continue;
     const { mode } = await lstat(join(root, path));
     files.push({ path, bytes: await readFile(join(root, path)), executable: (mode & 0o111) !== 0 });

@@ -19,6 +19,7 @@ export interface StatusDependencies {
 export class StatusPublisher {
   readonly #deps: StatusDependencies;
   readonly #told = new Map<string, PluginState>();
+  readonly #pending = new Map<string, Runner>();
   readonly #writing = new Map<string, Promise<void>>();
   readonly #timer: NodeJS.Timeout;
   #stopped = false;
@@ -63,14 +64,15 @@ export class StatusPublisher {
     void this.#after(id, async () => {
       const newest = this.#pending.get(id);
       this.#pending.delete(id);
-      if (newest && !this.#stopped && newest.state !== PluginState.STOPPED) await this.#deps.bucket.put(this.#key(id), statusOf(newest, this.#deps.hostId));
+      if (newest && !this.#stopped && newest.state !== PluginState.STOPPED)
+        await this.#deps.bucket.put(this.#key(id), statusOf(newest, this.#deps.hostId));
     });
   }
 
-  readonly #pending = new Map<string, Runner>();
-
   #after(pluginId: string, write: () => Promise<unknown>): Promise<void> {
-    const turn = (this.#writing.get(pluginId) ?? Promise.resolve()).then(write).then(() => undefined, this.#deps.onError);
+    const turn = (this.#writing.get(pluginId) ?? Promise.resolve())
+      .then(write)
+      .then(() => undefined, this.#deps.onError);
     this.#writing.set(pluginId, turn);
     void turn.then(() => {
       if (this.#writing.get(pluginId) === turn) this.#writing.delete(pluginId);

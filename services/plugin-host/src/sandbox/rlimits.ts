@@ -1,7 +1,10 @@
 import type { SandboxLimits } from "./types.ts";
 
-/** Room for the stacks of threads and the reserves of run times, which RLIMIT_DATA counts though nobody touches them. */
-const ADDRESS_RESERVE_BYTES = 256 * 1024 * 1024;
+/**
+ * What RLIMIT_DATA counts though nobody touches it: V8 reserves half a gibibyte for code alone, and each thread has a
+ * stack of 8 MiB. So this limit is a backstop against one big allocation; the limit proper is kept by sampling.
+ */
+const ADDRESS_RESERVE_BYTES = 1024 * 1024 * 1024;
 const MINIMUM_FILE_BYTES = 1024 * 1024 * 1024;
 /** Bubblewrap's process inside the sandbox, and the one that is about to be limited. */
 const TASKS_OF_THE_SANDBOX = 2;

@@ -43,7 +43,7 @@ export function watchLimits(
     if (stopped) return;
     if (memoryBytes > limits.memoryBytes) return onExceeded("memory");
     if (tasks > limits.maxProcesses) return onExceeded("processes");
-    timer = setTimeout(look, intervalMs).unref();
+    timer = setTimeout(() => void look(), intervalMs).unref();
   };
   void look();
   return () => {

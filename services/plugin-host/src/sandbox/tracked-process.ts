@@ -15,8 +15,11 @@ const ESCALATION_MS = 1000;
 const OUTPUT_GRACE_MS = 5000;
 const GONE_DEADLINE_MS = 5000;
 
-const SIGNAL_NAMES = new Map<number, NodeJS.Signals>(
-  Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]),
+/** Of two names for one number (SIGABRT, SIGIOT), the first is the usual one, and the last entry of a map wins. */
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name as NodeJS.Signals]),
 );
 
 /** A started bwrap and everything that has to be put away after it. */

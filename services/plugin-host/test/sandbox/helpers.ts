@@ -71,7 +71,7 @@ export async function runPython(t: TestContext, source: string, change: Partial<
 export async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`still not so after ten seconds: ${condition}`);
+    if (performance.now() > deadline) throw new Error(`still not so after ten seconds: ${condition.toString()}`);
     await delay(10);
   }
 }

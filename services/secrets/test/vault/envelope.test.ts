@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type Binding, open, seal, sealedBy } from "../../src/vault/envelope.ts";
 import { PayloadError, type PayloadErrorCode } from "../../src/vault/errors.ts";
 

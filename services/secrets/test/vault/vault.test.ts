@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { SecretStore } from "../../src/store/store.ts";
 import { VaultError, type VaultErrorCode } from "../../src/vault/errors.ts";
 import { joinFrames, splitFrames } from "../../src/vault/frames.ts";

@@ -38,7 +38,9 @@ interface Supply {
 export function fillArguments(schema: JsonObject, literals: Literals, message: string, toolName: string): Filled {
   const properties = (isObject(schema["properties"]) ? schema["properties"] : {}) as Record<string, PropertySchema>;
   const names = Object.keys(properties);
-  const required = Array.isArray(schema["required"]) ? schema["required"].filter((name) => typeof name === "string") : [];
+  const required = Array.isArray(schema["required"])
+    ? schema["required"].filter((name) => typeof name === "string")
+    : [];
   if (literals.json) {
     return { arguments: literals.json, missing: required.filter((name) => !(name in (literals.json ?? {}))), fit: 1 };
   }
@@ -58,7 +60,12 @@ export function fillArguments(schema: JsonObject, literals: Literals, message: s
     const spoken = literals.named[name];
     const value =
       spoken === undefined
-        ? fillProperty(name, schemaOf, supply, { message, toolName, rest: literals.rest, required: required.includes(name) })
+        ? fillProperty(name, schemaOf, supply, {
+            message,
+            toolName,
+            rest: literals.rest,
+            required: required.includes(name),
+          })
         : coerce(spoken, schemaOf);
     if (spoken !== undefined) unplacedNames--;
     if (value !== undefined) filled[name] = value;
@@ -100,7 +107,11 @@ function unquoted(rest: string, toolName: string, supply: Supply): string | unde
   if (first >= 0 && said.slice(0, first).every((word) => isFiller(words(word).join("")))) {
     let start = first;
     while (start < said.length && names(said[start] ?? "")) start++;
-    const text = said.slice(start).join(" ").replace(WHAT_IT_IS, "").replace(/[?.!]+$/, "");
+    const text = said
+      .slice(start)
+      .join(" ")
+      .replace(WHAT_IT_IS, "")
+      .replace(/[?.!]+$/, "");
     if (text) return text;
   }
   // A number, a path or an address given where text is asked for is that text.
@@ -151,7 +162,8 @@ function readBoolean(message: string): boolean | undefined {
 }
 
 function coerce(text: string, schema: PropertySchema): unknown {
-  if (schema.type === "number" || schema.type === "integer") return Number.isFinite(Number(text)) ? Number(text) : undefined;
+  if (schema.type === "number" || schema.type === "integer")
+    return Number.isFinite(Number(text)) ? Number(text) : undefined;
   if (schema.type === "boolean") return text === "true" ? true : text === "false" ? false : undefined;
   return schema.type === "array" ? text.split(",") : text;
 }

@@ -53,7 +53,8 @@ export function chooseTool(
       (/\bdeprecated\b/i.test(tool.description) ? 0.2 : 0) -
       // Among equals, BM25 decides.
       0.001 * rank;
-    if (score > (best?.score ?? 0)) best = { choice: { tool, arguments: filled.arguments, missing: filled.missing }, score };
+    if (score > (best?.score ?? 0))
+      best = { choice: { tool, arguments: filled.arguments, missing: filled.missing }, score };
   }
   return best && best.score >= ACCEPT ? best.choice : undefined;
 }
@@ -69,7 +70,8 @@ type Manner = { readonly kind: "question" } | { readonly kind: "order"; readonly
 
 /** A question, or an order with its first word: what merely mentions a tool's word asks for nothing. */
 function mannerOf(sentence: string): Manner {
-  if (/\?\s*$/.test(sentence) || /^\W*i(?:['’]d like| would like| want| need)\b/i.test(sentence)) return { kind: "question" };
+  if (/\?\s*$/.test(sentence) || /^\W*i(?:['’]d like| would like| want| need)\b/i.test(sentence))
+    return { kind: "question" };
   const verb = words(sentence).find((word) => !OPENERS.has(word));
   if (verb === undefined) return undefined;
   return ASKING.has(verb) ? { kind: "question" } : { kind: "order", verb };

@@ -15,9 +15,15 @@ const END = String.raw`(?=\s*(?:[.!?;,](?:\s|$)|$|\s+and\s+(?:i|my)\b))`;
 const VALUE = String.raw`([^.!?;,]{1,80}?|[^!?;]{1,80}?)`;
 
 const PATTERNS: readonly Pattern[] = [
-  { subject: "name", says: new RegExp(String.raw`\b(?:i am called|i'm called|call me|my friends call me)\s+${VALUE}${END}`, "i") },
+  {
+    subject: "name",
+    says: new RegExp(String.raw`\b(?:i am called|i'm called|call me|my friends call me)\s+${VALUE}${END}`, "i"),
+  },
   // A capital tells a name from a mood: "I'm Alice" but not "I'm tired".
-  { subject: "name", says: /\b(?:[Ii]['’]m|[Ii] am)\s+(\p{Lu}[\p{L}'’-]+(?:\s\p{Lu}[\p{L}'’-]+)?)(?=\s*(?:[.!,;]|$|\s+and\s))/u },
+  {
+    subject: "name",
+    says: /\b(?:[Ii]['’]m|[Ii] am)\s+(\p{Lu}[\p{L}'’-]+(?:\s\p{Lu}[\p{L}'’-]+)?)(?=\s*(?:[.!,;]|$|\s+and\s))/u,
+  },
   { subject: "home", says: new RegExp(String.raw`\bi (?:live|am living) in\s+${VALUE}${END}`, "i") },
   { subject: "origin", says: new RegExp(String.raw`\b(?:i['’]m|i am|i come) from\s+${VALUE}${END}`, "i") },
   { subject: "work", says: new RegExp(String.raw`\bi work\s+((?:as|at|for|in)\s+[^.!?;,]{1,80}?)${END}`, "i") },
@@ -53,7 +59,9 @@ export function recall(question: string, facts: Facts): string | undefined {
   const subject = askedSubject(text);
   if (!subject) return undefined;
   const values = facts.get(subject);
-  return values ? phrase(subject, values.join(" and ")) : `You have not told me ${UNKNOWN[subject] ?? `your ${subject}`} yet.`;
+  return values
+    ? phrase(subject, values.join(" and "))
+    : `You have not told me ${UNKNOWN[subject] ?? `your ${subject}`} yet.`;
 }
 
 /** How the newest message's facts are acknowledged, or undefined when it has none. */
@@ -62,7 +70,9 @@ export function acknowledge(message: string): string | undefined {
   if (!first) return undefined;
   const [subject, values] = first;
   const value = values.join(" and ");
-  return subject === "name" ? `Nice to meet you, ${value}! I will remember your name.` : `I will remember that. ${phrase(subject, value)}`;
+  return subject === "name"
+    ? `Nice to meet you, ${value}! I will remember your name.`
+    : `I will remember that. ${phrase(subject, value)}`;
 }
 
 const UNKNOWN: Readonly<Record<string, string>> = {
@@ -81,7 +91,9 @@ function askedSubject(text: string): string | undefined {
   if (/\bwhat do i (?:like|love|enjoy)\b/.test(text)) return "likes";
   const asked =
     /\b(?:what|who)(?:'s| is| are| was|re)? my ((?:[\p{L}']+ ){0,2}[\p{L}']+)\s*\??\s*$/u.exec(text)?.[1] ??
-    /\b(?:know|remember|recall|tell me|say) (?:what )?my ((?:[\p{L}']+ ){0,2}?[\p{L}']+)(?: is)?\s*\??\s*[.!]?$/u.exec(text)?.[1];
+    /\b(?:know|remember|recall|tell me|say) (?:what )?my ((?:[\p{L}']+ ){0,2}?[\p{L}']+)(?: is)?\s*\??\s*[.!]?$/u.exec(
+      text,
+    )?.[1];
   return asked && subjectOf(asked);
 }
 

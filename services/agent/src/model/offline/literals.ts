@@ -17,8 +17,13 @@ export interface Literals {
 }
 
 /** Finds {@link Literals}. Built once: the list of time zones is long. */
-export function createLiteralReader(zones: readonly string[] = Intl.supportedValuesOf("timeZone")): (text: string) => Literals {
-  const byName = new Map<string, string>([["utc", "UTC"], ["gmt", "UTC"]]);
+export function createLiteralReader(
+  zones: readonly string[] = Intl.supportedValuesOf("timeZone"),
+): (text: string) => Literals {
+  const byName = new Map<string, string>([
+    ["utc", "UTC"],
+    ["gmt", "UTC"],
+  ]);
   for (const zone of zones) {
     byName.set(zone.toLowerCase(), zone);
     const city = zone.split("/").at(-1)?.replaceAll("_", " ").toLowerCase();
@@ -31,7 +36,8 @@ const URL_PATTERN = /\bhttps?:\/\/[^\s"'<>]+[^\s"'<>.,;:!?)]/g;
 const PAIR_PATTERN = /\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s,;]+)/g;
 // A closing quote is not followed by a letter, nor an opening one preceded: "What's" and "dogs'" quote nothing.
 const QUOTE_PATTERN = /"([^"]*)"|“([^”]*)”|‘([^’]*)’|`([^`]*)`|(?<![\p{L}\p{N}])'((?:[^']|'(?=\p{L}))*)'(?!\p{L})/gu;
-const PATH_PATTERN = /(?<![\w/])(?:~|\.{1,2})?\/[\w.@+-]+(?:\/[\w.@+-]+)*\/?|(?<![\w./])[\w-]+(?:\/[\w.-]+)*\.[A-Za-z][A-Za-z0-9]{0,4}\b|(?<=\s)\/(?=[\s?!.]|$)/g;
+const PATH_PATTERN =
+  /(?<![\w/])(?:~|\.{1,2})?\/[\w.@+-]+(?:\/[\w.@+-]+)*\/?|(?<![\w./])[\w-]+(?:\/[\w.-]+)*\.[A-Za-z][A-Za-z0-9]{0,4}\b|(?<=\s)\/(?=[\s?!.]|$)/g;
 const NUMBER_PATTERN = /(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)/g;
 const ZONE_WORDS = 3;
 
@@ -59,12 +65,14 @@ function readLiterals(text: string, zonesByName: ReadonlyMap<string, string>): L
 
 function takeJson(text: string): { json: Readonly<Record<string, unknown>> | undefined; without: string } {
   const start = text.indexOf("{");
-  for (let end = text.lastIndexOf("}"); start >= 0 && end > start; end = text.lastIndexOf("}", end - 1)) {
+  let end = start < 0 ? -1 : text.lastIndexOf("}");
+  while (end > start) {
     try {
       const json = JSON.parse(text.slice(start, end + 1)) as Record<string, unknown>;
       return { json, without: `${text.slice(0, start)} ${text.slice(end + 1)}` };
     } catch {
       // Not JSON up to this brace: perhaps up to the one before it.
+      end = text.lastIndexOf("}", end - 1);
     }
   }
   return { json: undefined, without: text };
@@ -91,6 +99,6 @@ function takeZones(text: string, zonesByName: ReadonlyMap<string, string>): { fo
     }
   }
   let rest = text;
-  for (const [start, end] of cuts.reverse()) rest = `${rest.slice(0, start)} ${rest.slice(end)}`;
+  for (const [start, end] of cuts.toReversed()) rest = `${rest.slice(0, start)} ${rest.slice(end)}`;
   return { found, rest };
 }

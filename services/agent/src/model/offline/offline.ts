@@ -34,7 +34,9 @@ export function createOfflineModel(): ModelProvider {
   function reply(request: StepRequest): Reply {
     const results = lastResults(request.messages);
     if (results.length > 0) return { text: results.map(tellResult).join("\n"), toolCalls: [] };
-    const said = request.messages.flatMap((message) => (message.role === "user" ? [message.text.slice(0, READ_CHARACTERS)] : []));
+    const said = request.messages.flatMap((message) =>
+      message.role === "user" ? [message.text.slice(0, READ_CHARACTERS)] : [],
+    );
     const message = said.at(-1) ?? "";
     const facts = collectFacts(said);
     const remembered = recall(message, facts);
@@ -71,7 +73,11 @@ export function createOfflineModel(): ModelProvider {
         yield { type: "text", text: word };
       }
       for (const [index, call] of toolCalls.entries()) yield { type: "tool-call", id: `call_${index}`, ...call };
-      yield { type: "finish", model: MODEL, usage: { inputTokens: countWords(request.messages), outputTokens: words(text).length } };
+      yield {
+        type: "finish",
+        model: MODEL,
+        usage: { inputTokens: countWords(request.messages), outputTokens: words(text).length },
+      };
     },
   };
 }
@@ -96,8 +102,12 @@ function tellResult(result: Extract<ModelMessage, { role: "tool" }>): string {
 
 /** Sentences, and orders joined by "then"; quoted text stays whole. */
 function sentences(message: string): string[] {
-  const parts = message.match(/(?:"[^"]*"|(?<!\p{L})'[^']*'(?!\p{L})|\{[^}]*\}|[^"{]|["{])+?(?:[.!?;]+(?=\s)|\s+and then\s+|,\s+then\s+|$)/gsu);
-  return (parts ?? [message]).map((part) => part.replace(/\s*,?\s+(?:and )?then\s+$/, "").trim()).filter((part) => part !== "");
+  const parts = message.match(
+    /(?:"[^"]*"|(?<!\p{L})'[^']*'(?!\p{L})|\{[^}]*\}|[^"{]|["{])+?(?:[.!?;]+(?=\s)|\s+and then\s+|,\s+then\s+|$)/gsu,
+  );
+  return (parts ?? [message])
+    .map((part) => part.replace(/\s*,?\s+(?:and )?then\s+$/, "").trim())
+    .filter((part) => part !== "");
 }
 
 /** This model has no tokens: it counts words. */

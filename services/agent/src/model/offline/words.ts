@@ -47,7 +47,8 @@ export function stem(word: string): string {
   let stemmed = word;
   if (stemmed.length > 4 && stemmed.endsWith("ies")) stemmed = `${stemmed.slice(0, -3)}y`;
   else if (stemmed.length > 4 && /(?:s|x|z|ch|sh)es$/.test(stemmed)) stemmed = stemmed.slice(0, -2);
-  else if (stemmed.length > 3 && stemmed.endsWith("s") && !/(?:ss|us|is)$/.test(stemmed)) stemmed = stemmed.slice(0, -1);
+  else if (stemmed.length > 3 && stemmed.endsWith("s") && !/(?:ss|us|is)$/.test(stemmed))
+    stemmed = stemmed.slice(0, -1);
   if (stemmed.length > 5 && stemmed.endsWith("ing")) stemmed = stemmed.slice(0, -3);
   else if (stemmed.length > 4 && stemmed.endsWith("ed")) stemmed = stemmed.slice(0, -2);
   // "reverse", "reversed" and "reversing" meet at "revers".
@@ -67,7 +68,13 @@ export function words(text: string): string[] {
 
 /** The stems that carry meaning, in order, each once. */
 export function terms(text: string): string[] {
-  return [...new Set(words(text).filter((word) => !FILLERS.has(word)).map(stem))];
+  return [
+    ...new Set(
+      words(text)
+        .filter((word) => !FILLERS.has(word))
+        .map(stem),
+    ),
+  ];
 }
 
 /** Whether a word only fills a sentence. */

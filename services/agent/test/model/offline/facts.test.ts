@@ -21,11 +21,15 @@ const remembered: [said: string[], question: string, answer: RegExp][] = [
   [["My name is Alice.", "I live in Paris."], "What do you know about me?", /Alice.*Paris/],
 ];
 for (const [said, question, answer] of remembered) {
-  test(`after "${said.join(" ")}", "${question}" is answered`, () => assert.match(recall(question, collectFacts(said)) ?? "", answer));
+  test(`after "${said.join(" ")}", "${question}" is answered`, () =>
+    assert.match(recall(question, collectFacts(said)) ?? "", answer));
 }
 
 test("what was never said is not made up", () => {
-  assert.equal(recall("What's my name?", collectFacts(["Hello!", "I'm tired."])), "You have not told me your name yet.");
+  assert.equal(
+    recall("What's my name?", collectFacts(["Hello!", "I'm tired."])),
+    "You have not told me your name yet.",
+  );
   assert.equal(recall("Where do I live?", collectFacts([])), "You have not told me where you live yet.");
 });
 

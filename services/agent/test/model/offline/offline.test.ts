@@ -23,7 +23,11 @@ test("it streams word by word, and ends with usage", async () => {
 });
 
 test("it remembers a name over other talk", async () => {
-  const steps = await converse(model, ["My name is Alice.", "What time is it?", "Thanks!", "What's my name?"], manyTools());
+  const steps = await converse(
+    model,
+    ["My name is Alice.", "What time is it?", "Thanks!", "What's my name?"],
+    manyTools(),
+  );
   assert.match(steps.at(-1)?.text ?? "", /Alice/);
   assert.equal(steps[1]?.toolCalls[0]?.name, "get_current_time");
 });
@@ -34,7 +38,11 @@ test("the same conversation gets the same reply", async () => {
 });
 
 test("one message may ask for several tools", async () => {
-  const [step] = await converse(model, ["Hello! What time is it? Reverse the text 'a. b?' and then add 1 and 2."], manyTools());
+  const [step] = await converse(
+    model,
+    ["Hello! What time is it? Reverse the text 'a. b?' and then add 1 and 2."],
+    manyTools(),
+  );
   assert.deepEqual(
     step?.toolCalls.map((call) => [call.name, call.arguments]),
     [
@@ -69,9 +77,15 @@ test("it asks for what a tool still needs instead of calling it", async () => {
 });
 
 test("it calls nothing when tools may not be used, and admits what it cannot do", async () => {
-  const step = await takeStep(model, stepRequest([{ role: "user", text: "What time is it?" }], { tools: manyTools(), toolUse: "none" }));
+  const step = await takeStep(
+    model,
+    stepRequest([{ role: "user", text: "What time is it?" }], { tools: manyTools(), toolUse: "none" }),
+  );
   assert.deepEqual(step.toolCalls, []);
-  const [joke, without] = [(await converse(model, ["Tell me a joke."], manyTools()))[0], (await converse(model, ["What time is it?"]))[0]];
+  const [joke, without] = [
+    (await converse(model, ["Tell me a joke."], manyTools()))[0],
+    (await converse(model, ["What time is it?"]))[0],
+  ];
   assert.match(joke?.text ?? "", /no answer/);
   assert.match(without?.text ?? "", /no answer/);
 });
@@ -83,11 +97,25 @@ test("it lists its tools when asked", async () => {
 
 test("an aborted step throws the signal's reason", async () => {
   const reason = new Error("enough");
-  await assert.rejects(takeStep(model, stepRequest([{ role: "user", text: "Hello!" }], { signal: AbortSignal.abort(reason) })), reason);
+  await assert.rejects(
+    takeStep(model, stepRequest([{ role: "user", text: "Hello!" }], { signal: AbortSignal.abort(reason) })),
+    reason,
+  );
 });
 
 test("hostile messages neither hang nor throw", { timeout: 10_000 }, async () => {
-  for (const text of ["'".repeat(60_000), "{".repeat(60_000), "a/".repeat(30_000), "my ".repeat(20_000), `${"a ".repeat(30_000)}?`, "{}".repeat(30_000), '"\\u0000', "1.".repeat(30_000), "i like ".repeat(9_000), "then ".repeat(12_000)]) {
+  for (const text of [
+    "'".repeat(60_000),
+    "{".repeat(60_000),
+    "a/".repeat(30_000),
+    "my ".repeat(20_000),
+    `${"a ".repeat(30_000)}?`,
+    "{}".repeat(30_000),
+    '"\\u0000',
+    "1.".repeat(30_000),
+    "i like ".repeat(9_000),
+    "then ".repeat(12_000),
+  ]) {
     const [step] = await converse(model, [text], manyTools());
     assert.ok(step?.finish, text.slice(0, 20));
   }

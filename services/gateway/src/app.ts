@@ -1,0 +1,146 @@
+// The gateway, wired: what tests build, too.
+import { contractRoutes } from "./edge/routes.ts";
+import type { Mesh, MeshLog } from "@warren/mesh";
+import type { Health } from "@warren/service";
+import { methods } from "@warren/contract";
+import type { Redis } from "ioredis";
+import type { GatewayConfig } from "./config.ts";
+import { Admission } from "./edge/admission.ts";
+import { serveHealth } from "./edge/health.ts";
+import { hostCheck } from "./edge/host-check.ts";
+import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
+import { UnknownRoutes } from "./edge/not-found.ts";
+import { serveOpenApi } from "./edge/openapi.ts";
+import { servePackages } from "./edge/packages.ts";
+import { problemOf } from "./edge/problem.ts";
+import { RequestContexts } from "./edge/request-context.ts";
+import { serveContract } from "./edge/rest.ts";
+import { createServer } from "./edge/server.ts";
+import { Assertions } from "./identity/assertions.ts";
+import { ClientAddress } from "./identity/client-address.ts";
+import { CredentialVerifier } from "./identity/credentials.ts";
+import { JwtVerifier } from "./identity/jwt.ts";
+import { Authenticator } from "./identity/token.ts";
+import { type Limiter, memoryLimiter, RedisLimiter } from "./limits/limiter.ts";
+import type { Policy } from "./limits/policy.ts";
+import { RedisStore } from "./limits/redis-store.ts";
+import type { GatewayState } from "./state.ts";
+
+/** What the gateway uses of the mesh. */
+export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert">;
+
+export interface GatewayDependencies {
+  readonly config: GatewayConfig;
+  readonly policy: Policy;
+  readonly mesh: GatewayMesh;
+  readonly state: GatewayState;
+  /** The gateway's own probes; it adds that of its limits. */
+  readonly health: Pick<Health, "check" | "report" | "ready">;
+  readonly log: MeshLog;
+  /** A client made by `connectRedis`; absent: limits are counted in memory. */
+  readonly redis: Redis | undefined;
+  /** The software's version. */
+  readonly version: string;
+  /** Names of the services that belong to a whole mesh. */
+  readonly services: readonly string[];
+  /** Time between two signs of life on a quiet stream, in milliseconds. */
+  readonly heartbeatMs?: number;
+  /** Also count memory, CPU and event loop of the process. */
+  readonly processMetrics?: boolean;
+  /** Where uploads are kept while they arrive. */
+  readonly tempDir?: string;
+}
+
+/** A gateway that can listen. */
+export interface Gateway {
+  /** Listens; resolves with the address: `http://127.0.0.1:8080`. */
+  listen(): Promise<string>;
+  /** Takes no new connections and lets what is in flight end; after `graceMs` it is cut. */
+  drain(graceMs: number): Promise<void>;
+  /** Lets go of Redis and of the mesh's state. */
+  close(): void;
+  readonly metrics: Metrics;
+}
+
+const HEARTBEAT_MS = 15_000;
+
+/** Wires a gateway. */
+export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
+  const { config, policy, mesh, state, log, redis, version, services } = deps;
+  const metrics = createMetrics(deps.processMetrics ?? false);
+  const limiter = await openLimiter(policy, redis, log, metrics);
+  const authenticator = new Authenticator({
+    jwt: new JwtVerifier(state.keys),
+    credentials: new CredentialVerifier(state.credentials),
+    revocations: state.revocations,
+  });
+  const unwatch = [
+    state.keys.onChange(() => authenticator.forget()),
+    state.credentials.onChange(() => authenticator.forget()),
+  ];
+  deps.health.check("limits", () => {
+    const degraded = limiter.degraded();
+    return Promise.resolve(degraded === undefined ? undefined : { degraded });
+  });
+
+  const contexts = new RequestContexts((end) => metrics.ended(end));
+  const unknown = new UnknownRoutes();
+  const admission = new Admission({
+    contexts,
+    unknown,
+    limiter,
+    authenticator,
+    hosts: hostCheck(config),
+    addresses: new ClientAddress(config.trustProxy),
+    decisions: metrics.decisions,
+  });
+  const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active });
+  const { app, stopping } = server;
+  const routes = contractRoutes(methods.values());
+  serveContract(app, routes, {
+    mesh,
+    contexts,
+    admission,
+    assertions: new Assertions((caller) => mesh.assert(caller)),
+    problemOf: (thrown) => problemOf(thrown, (err) => log.error({ err }, "A stream failed")),
+    heartbeatMs: deps.heartbeatMs ?? HEARTBEAT_MS,
+    stopping,
+  });
+  servePackages(app, { packages: state.packages, tempDir: deps.tempDir });
+  serveHealth(app, { mesh, admission, expected: services, health: deps.health });
+  serveMetrics(app, metrics);
+  serveOpenApi(app, routes, version);
+  await app.ready();
+
+  return {
+    metrics,
+    listen: () => app.listen({ host: config.host, port: config.port }),
+    drain: (graceMs) => server.stop(graceMs),
+    close: () => {
+      limiter.close();
+      redis?.disconnect();
+      for (const forget of unwatch) forget();
+      for (const watched of [state.keys, state.credentials, state.revocations]) watched.close();
+    },
+  };
+}
+
+async function openLimiter(policy: Policy, redis: Redis | undefined, log: MeshLog, metrics: Metrics): Promise<Limiter> {
+  if (redis === undefined) {
+    metrics.limiterDegraded.set(1);
+    log.warn({}, "WARREN_REDIS_URL is not set: limits are counted in this process's memory, for this gateway alone");
+    return memoryLimiter(policy);
+  }
+  const store = new RedisStore(redis);
+  const onDegraded = (degraded: boolean): void => metrics.limiterDegraded.set(degraded ? 1 : 0);
+  const limiter = new RedisLimiter({ policy, store, log, onDegraded });
+  redis.on("error", () => {
+    // Told by the breaker, once, with what it means.
+  });
+  // A Redis that is not there yet does not keep the gateway from starting: the breaker looks for it.
+  await redis
+    .connect()
+    .then(() => store.load())
+    .catch((cause: unknown) => limiter.lost(cause));
+  return limiter;
+}

@@ -1,0 +1,82 @@
+// Every setting of the gateway, and where it comes from.
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { defaultPolicy, parsePolicy, type Policy } from "./limits/policy.ts";
+
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+
+/** The settings, each with the environment variable that sets it. */
+export const gatewayConfig = z.object({
+  host: z.string().min(1).default("127.0.0.1").describe("Address to listen on").meta({ env: "WARREN_HTTP_HOST" }),
+  port: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(8080)
+    .describe("TCP port; 0: any that is free")
+    .meta({ env: "WARREN_HTTP_PORT" }),
+  allowedHosts: list
+    .prefault("localhost,127.0.0.1,[::1]")
+    .describe(
+      "Host names under which clients reach the gateway, without port, by commas; *: any (only behind a proxy that checks)",
+    )
+    .meta({ env: "WARREN_HTTP_ALLOWED_HOSTS" }),
+  allowedOrigins: list
+    .prefault("")
+    .describe("Origins of web pages that may call it, beside its own, by commas")
+    .meta({ env: "WARREN_HTTP_ALLOWED_ORIGINS" }),
+  trustProxy: list
+    .prefault("")
+    .describe("Addresses and CIDR ranges of proxies whose X-Forwarded-For is believed, by commas")
+    .meta({ env: "WARREN_HTTP_TRUST_PROXY" }),
+  maxConnections: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(10_000)
+    .describe("Connections at once")
+    .meta({ env: "WARREN_HTTP_MAX_CONNECTIONS" }),
+  drainDelayMs: z.coerce
+    .number()
+    .int()
+    .nonnegative()
+    .max(60_000)
+    .default(0)
+    .describe("Time between not ready and the end of accepting, for load balancers to notice")
+    .meta({ env: "WARREN_HTTP_DRAIN_DELAY_MS" }),
+  redisUrl: z
+    .string()
+    .regex(/^(redis|rediss|unix):\/\//, "use redis://, rediss:// or unix:///path")
+    .optional()
+    .describe("Where limits are counted; absent: in this process's memory")
+    .meta({ env: "WARREN_REDIS_URL" }),
+  limitsFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("A JSON file with the limits, in place of the defaults")
+    .meta({ env: "WARREN_LIMITS_FILE" }),
+});
+
+/** The settings as the gateway gets them. */
+export type GatewayConfig = z.output<typeof gatewayConfig>;
+
+/**
+ * The limits that the settings name.
+ * @throws Error naming the file and what is wrong in it.
+ */
+export function loadPolicy({ limitsFile }: Pick<GatewayConfig, "limitsFile">): Policy {
+  if (limitsFile === undefined) return parsePolicy(defaultPolicy);
+  try {
+    return parsePolicy(JSON.parse(readFileSync(limitsFile, "utf8")));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
+    throw new Error(`WARREN_LIMITS_FILE: ${limitsFile} holds no valid limits: ${why}`, { cause });
+  }
+}

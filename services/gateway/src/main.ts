@@ -1,0 +1,34 @@
+// The gateway's process.
+import { services } from "@warren/mesh/policy";
+import { runService } from "@warren/service";
+import { buildGateway } from "./app.ts";
+import { gatewayConfig, loadPolicy } from "./config.ts";
+import { connectRedis } from "./limits/redis-store.ts";
+import { openState } from "./state.ts";
+
+await runService({
+  name: "gateway",
+  description: "The edge: routes from the contract, tokens, limits",
+  config: gatewayConfig,
+  start: async ({ config, mesh, log, health }) => {
+    const gateway = await buildGateway({
+      config,
+      policy: loadPolicy(config),
+      mesh,
+      state: await openState(mesh),
+      health,
+      log,
+      redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl),
+      version: "0.1.0",
+      services: Object.keys(services),
+      processMetrics: true,
+    });
+    const address = await gateway.listen();
+    log.info({ address }, "Listening");
+    return {
+      address,
+      drain: () => gateway.drain(config.drainGraceMs),
+      stop: () => Promise.resolve(gateway.close()),
+    };
+  },
+});

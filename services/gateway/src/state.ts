@@ -1,0 +1,31 @@
+// What the gateway reads of the mesh's state, kept fresh by watches, and where it adds packages.
+import { jsonCodec, type KvCache, type Mesh, type ObjectBucket } from "@warren/mesh";
+import type { Credential } from "./identity/credentials.ts";
+import type { SigningKey } from "./identity/jwt.ts";
+
+/** A watched copy of a bucket. */
+export type Watched<T> = Pick<KvCache<T>, "get" | "onChange" | "close">;
+
+/** What the gateway knows of the mesh. */
+export interface GatewayState {
+  /** Public signing keys by `kid`. */
+  readonly keys: Watched<SigningKey>;
+  /** Operator tokens and API keys by id. */
+  readonly credentials: Watched<Credential>;
+  /** Revoked devices by id. */
+  readonly revocations: Watched<object>;
+  readonly packages: Pick<ObjectBucket, "put" | "has">;
+}
+
+/** Opens the state. Resolves when every copy is complete: from then on no token is judged by half of it. */
+export async function openState(mesh: Mesh): Promise<GatewayState> {
+  const watch = async <T>(name: "auth_keys" | "auth_credentials" | "auth_revocations"): Promise<KvCache<T>> =>
+    (await mesh.kv(name, jsonCodec<T>())).cached();
+  const [keys, credentials, revocations, packages] = await Promise.all([
+    watch<SigningKey>("auth_keys"),
+    watch<Credential>("auth_credentials"),
+    watch<object>("auth_revocations"),
+    mesh.objects("plugin_packages"),
+  ]);
+  return { keys, credentials, revocations, packages };
+}
