@@ -50,6 +50,6 @@ export function definePlugin(definition: PluginDefinition, io: PluginIo = proces
       io.exit(1);
     }
   };
-  io.onTerminate(() => void finish());
+  io.onTerminate(() => io.input.destroy());
   void serveMcp(definition, lifecycle, io).then(finish);
 }

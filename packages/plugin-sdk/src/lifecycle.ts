@@ -10,6 +10,7 @@ export class Lifecycle {
   readonly #channel: HostChannel;
   #config: Readonly<Record<string, unknown>> = {};
   #started: Promise<void> | undefined;
+  #state: "new" | "started" | "failed" = "new";
   #stopped: Promise<void> | undefined;
 
   constructor(definition: PluginDefinition, io: PluginIo) {
@@ -30,7 +31,11 @@ export class Lifecycle {
     return this.#started;
   }
 
-  /** Runs `stop`, the first time, and only if the plugin was started. */
+  /**
+   * Runs `stop`, the first time, and only if `start` has succeeded; one that still runs is not waited for.
+   *
+   * @throws when `start` or `stop` failed.
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#runStop();
     return this.#stopped;
@@ -59,13 +64,19 @@ export class Lifecycle {
 
   async #runStart(): Promise<void> {
     const context = { config: this.#config, log: (...parts: unknown[]) => this.log(...parts), host: this.hostFor({}) };
-    await this.#definition.start?.(context);
+    try {
+      await this.#definition.start?.(context);
+      this.#state = "started";
+    } catch (error) {
+      this.#state = "failed";
+      this.log("the plugin did not start:", error);
+      throw error;
+    }
   }
 
   async #runStop(): Promise<void> {
-    if (this.#started === undefined) return;
-    await this.#started;
-    await this.#definition.stop?.();
+    if (this.#state === "failed") await this.#started;
+    if (this.#state === "started") await this.#definition.stop?.();
   }
 
   async #configure(config: unknown): Promise<void> {

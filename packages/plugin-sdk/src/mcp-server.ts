@@ -1,4 +1,4 @@
-import type { PluginDefinition, ToolContext } from "./definition.ts";
+import type { PluginDefinition, ToolContext, ToolDefinition } from "./definition.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { isId, isObject, parseMessage, readLines, type RpcId, rpcCode, writeLine } from "./lines.ts";
 import type { PluginIo } from "./process-io.ts";
@@ -87,7 +87,7 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
       case "ping":
         return {};
       case "tools/list":
-        return { tools: Object.entries(definition.tools).map(([name, { run: _, ...tool }]) => ({ name, ...tool })) };
+        return { tools: Object.entries(definition.tools).map(([name, tool]) => listed(name, tool)) };
       case "tools/call":
         await lifecycle.start();
         return call(id, params, signal);
@@ -122,6 +122,11 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
       },
     });
   });
+}
+
+function listed(name: string, tool: ToolDefinition): object {
+  const { title, description, inputSchema, outputSchema, annotations } = tool;
+  return { name, title, description, inputSchema, outputSchema, annotations };
 }
 
 function initializeResult(definition: PluginDefinition, params: Record<string, unknown>): object {

@@ -44,11 +44,26 @@ const VERSION = "0.1.0";
 /** Exit code for a configuration that cannot be used (sysexits' EX_CONFIG): starting again would not help. */
 const EX_CONFIG = 78;
 
-/** Runs a service until it is told to stop. */
+/** Runs a service until it is told to stop. One that cannot start says why and ends, so that whoever started it can try again. */
 export async function runService<S extends ConfigSchema>(setup: ServiceSetup<S>): Promise<void> {
   const config = readConfig(setup);
   const instanceId = config.instanceId ?? randomUUID();
   const log = createLog({ service: setup.name, instanceId, level: config.logLevel });
+  try {
+    await run(setup, config, instanceId, log);
+    process.exit(0);
+  } catch (err) {
+    log.fatal({ err }, "The service could not start or stop in order");
+    process.exit(1);
+  }
+}
+
+async function run<S extends ConfigSchema>(
+  setup: ServiceSetup<S>,
+  config: z.infer<S> & CommonConfig,
+  instanceId: string,
+  log: Logger,
+): Promise<void> {
   process.on("uncaughtException", (err) => log.error({ err }, "An exception was caught by nobody"));
   process.on("unhandledRejection", (err) => log.error({ err }, "A rejection was handled by nobody"));
   const telemetry = await startTelemetry({ service: setup.name, instanceId, version: VERSION, env: environment() });
@@ -87,7 +102,6 @@ export async function runService<S extends ConfigSchema>(setup: ServiceSetup<S>)
   await telemetry.shutdown();
   clearTimeout(force);
   log.info("Stopped");
-  process.exit(0);
 }
 
 function readConfig<S extends ConfigSchema>(setup: ServiceSetup<S>): z.infer<S> & CommonConfig {

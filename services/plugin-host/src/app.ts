@@ -179,6 +179,13 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
       collect(packageDigest);
     },
   });
+  // These two buckets live in the server's memory: a server that was started anew has lost them.
+  const reopen = async (): Promise<void> => {
+    await mesh.kv("plugin_status", protoCodec<PluginStatus>(PluginStatus));
+    await mesh.kv("plugin_hosts", jsonCodec<Member>());
+    publisher.refresh();
+  };
+  const forget = mesh.onReconnect(() => void reopen().catch(warn("What hosts say of plugins could not be kept")));
   health.check("isolation", () => sandbox.check());
   await mesh.serve(PluginServiceDefinition, handlers);
   supervisor.start();
@@ -197,6 +204,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
       await publisher.stop();
     },
     stop() {
+      forget();
       cache.close();
       return Promise.resolve();
     },

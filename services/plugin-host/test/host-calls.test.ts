@@ -32,17 +32,32 @@ test("a plugin leases the secrets it was granted, by its host's own identity, an
   await mesh.startHost();
   const permissions = { required: ["secrets:lease:db.password"], optional: ["secrets:lease:gone"] };
   const digest = await mesh.upload({ flags: ["--host-channel"], permissions });
-  await mesh.plugins.installPlugin({ ...ofDigest(digest), grants: ["secrets:lease:db.password", "secrets:lease:gone"] });
+  await mesh.plugins.installPlugin({
+    ...ofDigest(digest),
+    grants: ["secrets:lease:db.password", "secrets:lease:gone"],
+  });
 
-  const lease = async (name: unknown): Promise<{ result?: Record<string, unknown>; error?: { message: string; data: { reason: string } } }> =>
-    JSON.parse(textOf(await mesh.plugins.callTool({ pluginId: "tester", tool: "lease", arguments: { name } }))) as never;
-  assert.deepEqual((await lease("db.password")).result, { name: "db.password", value: "s3cret-canary", version: 2, expireTime: "1970-01-01T00:00:00.000Z" });
+  const lease = async (
+    name: unknown,
+  ): Promise<{ result?: Record<string, unknown>; error?: { message: string; data: { reason: string } } }> =>
+    JSON.parse(
+      textOf(await mesh.plugins.callTool({ pluginId: "tester", tool: "lease", arguments: { name } })),
+    ) as never;
+  assert.deepEqual((await lease("db.password")).result, {
+    name: "db.password",
+    value: "s3cret-canary",
+    version: 2,
+    expireTime: "1970-01-01T00:00:00.000Z",
+  });
   assert.equal((await lease("other.password")).error?.data.reason, "PERMISSION_DENIED");
   assert.equal((await lease("db.password.more")).error?.data.reason, "PERMISSION_DENIED");
   assert.equal((await lease("*")).error?.data.reason, "PERMISSION_DENIED");
   assert.equal((await lease(42)).error?.data.reason, "INVALID_ARGUMENT");
   assert.equal((await lease("gone")).error?.data.reason, "NOT_FOUND");
-  assert.deepEqual(asked.map(({ name }) => name), ["db.password", "gone"]);
+  assert.deepEqual(
+    asked.map(({ name }) => name),
+    ["db.password", "gone"],
+  );
   assert.ok(asked.every(({ principal, pluginId }) => principal === "service:plugin-host" && pluginId === "tester"));
 
   const { lines } = await mesh.plugins.getPluginLogs({ id: "tester" });
@@ -56,7 +71,10 @@ test("a plugin that asks for no host calls gets no channel for them", async (t) 
   const mesh = await startMesh(t);
   const { sandbox } = await mesh.startHost();
   await mesh.plugins.installPlugin(ofDigest(await mesh.upload({})));
-  assert.deepEqual(sandbox.started.map(({ spec }) => spec.hostChannel), [false]);
+  assert.deepEqual(
+    sandbox.started.map(({ spec }) => spec.hostChannel),
+    [false],
+  );
 });
 
 test("a tool call is one span, its context reaches the plugin, and the plugin's own spans hang below it", async (t) => {
@@ -70,7 +88,9 @@ test("a tool call is one span, its context reaches the plugin, and the plugin's 
   const host = await mesh.startHost({ tracer: trace.getTracer("test") });
   await mesh.plugins.installPlugin(ofDigest(await mesh.upload({})));
   const { traceId, meta } = await trace.getTracer("test").startActiveSpan("caller", async (span) => {
-    const answer = JSON.parse(textOf(await mesh.plugins.callTool({ pluginId: "tester", tool: "meta", arguments: { private: "canary" } }))) as { traceparent: string };
+    const answer = JSON.parse(
+      textOf(await mesh.plugins.callTool({ pluginId: "tester", tool: "meta", arguments: { private: "canary" } })),
+    ) as { traceparent: string };
     const spans = await mesh.plugins.callTool({ pluginId: "tester", tool: "spans" });
     assert.ok(!JSON.stringify(spans).includes("dev.warren/spans"));
     span.end();
@@ -91,5 +111,8 @@ test("a tool call is one span, its context reaches the plugin, and the plugin's 
   assert.equal(foreign?.service, "plugin:tester");
   assert.equal(foreign?.span.traceId, traceId);
   assert.equal(foreign?.span.parentSpanId, parent.spanId);
-  assert.ok(foreign && Math.abs(foreign.span.startTime - (parent.startTime?.getTime() ?? 0)) < 50, "a start a quarter of an hour ago is pulled into the call");
+  assert.ok(
+    foreign && Math.abs(foreign.span.startTime - (parent.startTime?.getTime() ?? 0)) < 50,
+    "a start a quarter of an hour ago is pulled into the call",
+  );
 });

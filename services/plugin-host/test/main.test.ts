@@ -14,7 +14,12 @@ test("the process serves, and at SIGTERM ends with everything it started", async
   const nats = await startNats(t);
   const dataDir = await mkdtemp(join(tmpdir(), "warren-main-"));
   const child = spawn(process.execPath, [fileURLToPath(new URL("../src/main.ts", import.meta.url))], {
-    env: { PATH: process.env["PATH"] ?? "", WARREN_NATS_URL: nats.url, WARREN_MESH_CREDENTIALS: nats.credentialsFile("plugin-host"), WARREN_DATA_DIR: dataDir },
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      WARREN_NATS_URL: nats.url,
+      WARREN_MESH_CREDENTIALS: nats.credentialsFile("plugin-host"),
+      WARREN_DATA_DIR: dataDir,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   t.after(async () => {
@@ -27,7 +32,9 @@ test("the process serves, and at SIGTERM ends with everything it started", async
   await until("it serves", async () => (await plugins.listPlugins({}).catch(() => undefined)) !== undefined, 15_000);
   const { bytes, digest } = await packTestServer();
   await (await caller.objects("plugin_packages")).put(digest.slice(7), bytes);
-  const installed = await plugins.installPlugin({ source: { $case: "packageDigest", value: digest } }).catch((error: Error) => error.message);
+  const installed = await plugins
+    .installPlugin({ source: { $case: "packageDigest", value: digest } })
+    .catch((error: Error) => error.message);
   if (typeof installed === "string") {
     assert.match(installed, /bubblewrap|sandbox/, installed);
     return t.skip(installed);
@@ -45,6 +52,7 @@ test("the process serves, and at SIGTERM ends with everything it started", async
 
 function collect(child: ChildProcess): string[] {
   const chunks: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => chunks.push(chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on("data", (chunk: Buffer) => chunks.push(chunk.toString()));
   return chunks;
 }

@@ -18,15 +18,24 @@ async function startRealHost(t: TestContext): Promise<TestMesh | undefined> {
     (error: Error) => error.message,
   );
   if (missing !== undefined) return t.skip(missing);
-  const reachable = await fetch("https://registry.npmjs.org/@modelcontextprotocol%2fserver-everything", { method: "HEAD", signal: AbortSignal.timeout(5000) }).then(
+  const reachable = await fetch("https://registry.npmjs.org/@modelcontextprotocol%2fserver-everything", {
+    method: "HEAD",
+    signal: AbortSignal.timeout(5000),
+  }).then(
     ({ ok }) => ok,
     () => false,
   );
   if (!reachable) return t.skip("npm's registry cannot be reached");
   const mesh = await startMesh(t);
   const { PATH = "", NODE_EXTRA_CA_CERTS, HTTPS_PROXY } = process.env;
-  const env = npmEnvironment({ extraCaCerts: NODE_EXTRA_CA_CERTS, httpsProxy: HTTPS_PROXY } as Parameters<typeof npmEnvironment>[0]);
-  await mesh.startHost({ sandbox, npm: { npmPath: npmProgram(PATH), nodePath: nodeProgram(), env, timeoutMs: 120_000 }, figures: { startTimeoutMs: 20_000, graceMs: 1000, stopMs: 500 } });
+  const env = npmEnvironment({ extraCaCerts: NODE_EXTRA_CA_CERTS, httpsProxy: HTTPS_PROXY } as Parameters<
+    typeof npmEnvironment
+  >[0]);
+  await mesh.startHost({
+    sandbox,
+    npm: { npmPath: npmProgram(PATH), nodePath: nodeProgram(), env, timeoutMs: 120_000 },
+    figures: { startTimeoutMs: 20_000, graceMs: 1000, stopMs: 500 },
+  });
   return mesh;
 }
 
@@ -35,10 +44,13 @@ const mcp = (commandLine: string) => ({ source: { $case: "mcp" as const, value: 
 test("server-everything installs by one command line and answers", async (t) => {
   const mesh = await startRealHost(t);
   if (!mesh) return;
-  const plugin = await mesh.plugins.installPlugin(mcp("npx -y @modelcontextprotocol/server-everything"), { timeoutMs: 170_000 });
+  const plugin = await mesh.plugins.installPlugin(mcp("npx -y @modelcontextprotocol/server-everything"), {
+    timeoutMs: 170_000,
+  });
   assert.equal(plugin.id, "server-everything");
   assert.equal(plugin.runtime, "mcp");
-  const call = (tool: string, args: Record<string, unknown>) => mesh.plugins.callTool({ pluginId: plugin.id, tool, arguments: args });
+  const call = (tool: string, args: Record<string, unknown>) =>
+    mesh.plugins.callTool({ pluginId: plugin.id, tool, arguments: args });
   assert.match(textOf(await call("echo", { message: "hello" })), /hello/);
   assert.match(textOf(await call("get-sum", { a: 2, b: 3 })), /5/);
   const structured = await call("get-structured-content", { location: "New York" });
@@ -57,7 +69,8 @@ test("server-filesystem reads only the folder that it was granted", async (t) =>
   await writeFile(join(other, "b.txt"), "private");
   const request = mcp(`npx -y @modelcontextprotocol/server-filesystem ${docs} ${other}`);
   const plugin = await mesh.plugins.installPlugin({ ...request, grants: [`fs:read:${docs}`] }, { timeoutMs: 170_000 });
-  const call = (tool: string, args: Record<string, unknown>) => mesh.plugins.callTool({ pluginId: plugin.id, tool, arguments: args });
+  const call = (tool: string, args: Record<string, unknown>) =>
+    mesh.plugins.callTool({ pluginId: plugin.id, tool, arguments: args });
   assert.equal(textOf(await call("read_text_file", { path: join(docs, "a.txt") })), "granted");
   assert.match(textOf(await call("list_directory", { path: docs })), /a\.txt/);
   assert.match(textOf(await call("get_file_info", { path: join(docs, "a.txt") })), /size/);
@@ -70,5 +83,8 @@ test("a package that does not exist is refused with npm's reason", async (t) => 
   const mesh = await startRealHost(t);
   if (!mesh) return;
   const request = mcp("npx -y @modelcontextprotocol/server-everything@999.0.0");
-  await assert.rejects(mesh.plugins.installPlugin(request, { timeoutMs: 60_000 }), fails(StatusCode.FAILED_PRECONDITION, /npm could not fetch/, "PACKAGE_REFUSED"));
+  await assert.rejects(
+    mesh.plugins.installPlugin(request, { timeoutMs: 60_000 }),
+    fails(StatusCode.FAILED_PRECONDITION, /npm could not fetch/, "PACKAGE_REFUSED"),
+  );
 });

@@ -53,10 +53,15 @@ test("a plugin in the sandbox sees neither the host's files, environment, networ
 test("a plugin that takes too much memory is ended, its caller is told, and the other one does not notice", async (t) => {
   const mesh = await startSandboxed(t);
   if (!mesh) return;
-  await mesh.plugins.installPlugin(ofDigest(await mesh.upload({ id: "glutton", limits: { memoryBytes: 192 * 1024 * 1024 } })));
+  await mesh.plugins.installPlugin(
+    ofDigest(await mesh.upload({ id: "glutton", limits: { memoryBytes: 192 * 1024 * 1024 } })),
+  );
   await mesh.plugins.installPlugin(ofDigest(await mesh.upload({ id: "bystander" })));
   const neighbour = mesh.plugins.callTool({ pluginId: "bystander", tool: "slow", arguments: { ms: 1000 } });
-  await assert.rejects(mesh.plugins.callTool({ pluginId: "glutton", tool: "grow" }), fails(StatusCode.RESOURCE_EXHAUSTED, /Plugin glutton exceeded its memory limit of 192 MiB/, "PLUGIN_OUT_OF_MEMORY"));
+  await assert.rejects(
+    mesh.plugins.callTool({ pluginId: "glutton", tool: "grow" }),
+    fails(StatusCode.RESOURCE_EXHAUSTED, /Plugin glutton exceeded its memory limit of 192 MiB/, "PLUGIN_OUT_OF_MEMORY"),
+  );
   assert.equal(textOf(await neighbour), "slept");
   assert.equal((await mesh.plugins.callTool({ pluginId: "glutton", tool: "echo" })).isError, false, "it is back");
 });
@@ -65,7 +70,10 @@ test("a plugin that spins for ever is ended at its own time limit and comes back
   const mesh = await startSandboxed(t);
   if (!mesh) return;
   await mesh.plugins.installPlugin(ofDigest(await mesh.upload({ limits: { callTimeoutMs: 500 } })));
-  await assert.rejects(mesh.plugins.callTool({ pluginId: "tester", tool: "spin" }), fails(StatusCode.DEADLINE_EXCEEDED, /tool spin did not answer in 500 ms/, "PLUGIN_TIMEOUT"));
+  await assert.rejects(
+    mesh.plugins.callTool({ pluginId: "tester", tool: "spin" }),
+    fails(StatusCode.DEADLINE_EXCEEDED, /tool spin did not answer in 500 ms/, "PLUGIN_TIMEOUT"),
+  );
   await until("it was restarted", async () => {
     const { restarts, state } = await mesh.plugins.getPlugin({ id: "tester" });
     return restarts === 1 && state === PluginState.RUNNING;
@@ -76,7 +84,9 @@ test("a plugin that spins for ever is ended at its own time limit and comes back
 test("granted folders appear at their own paths, writable only where that was granted", async (t) => {
   const mesh = await startSandboxed(t);
   if (!mesh) return;
-  const [readable, writable] = await Promise.all(["r", "w"].map(async (name) => realpath(await mkdtemp(join(tmpdir(), `warren-${name}-`)))));
+  const [readable, writable] = await Promise.all(
+    ["r", "w"].map(async (name) => realpath(await mkdtemp(join(tmpdir(), `warren-${name}-`)))),
+  );
   assert.ok(readable && writable);
   t.after(() => Promise.all([readable, writable].map((folder) => rm(folder, { recursive: true, force: true }))));
   await writeFile(join(readable, "a"), "granted");
@@ -94,7 +104,9 @@ test("host calls reach a plugin in the sandbox", async (t) => {
   if (!mesh) return;
   const permissions = { optional: ["secrets:lease:db.password"] };
   await mesh.plugins.installPlugin(ofDigest(await mesh.upload({ flags: ["--host-channel"], permissions })));
-  const answer = textOf(await mesh.plugins.callTool({ pluginId: "tester", tool: "lease", arguments: { name: "db.password" } }));
+  const answer = textOf(
+    await mesh.plugins.callTool({ pluginId: "tester", tool: "lease", arguments: { name: "db.password" } }),
+  );
   assert.match(answer, /PERMISSION_DENIED/);
 });
 
@@ -116,7 +128,14 @@ for line in sys.stdin:
     if answer is not None:
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": answer}), flush=True)
 `;
-  const manifest = { id: "py", version: "1.0.0", name: "py", description: "For tests", runtime: "python", entry: "main.py" };
+  const manifest = {
+    id: "py",
+    version: "1.0.0",
+    name: "py",
+    description: "For tests",
+    runtime: "python",
+    entry: "main.py",
+  };
   const { bytes, digest } = await packFolder([
     { path: "plugin.json", bytes: Buffer.from(JSON.stringify(manifest)) },
     { path: "main.py", bytes: Buffer.from(source) },

@@ -118,10 +118,10 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     this.#parts.push(frame.payload);
     // Credit for parts of a message is granted as they come: the rest of it could never arrive otherwise.
     if (frame.kind === FrameKind.MORE) return this.#part(frame.payload.length);
-    const message = this.#parts.length === 1 ? frame.payload : Buffer.concat(this.#parts);
+    const whole = this.#parts.length === 1 ? frame.payload : Buffer.concat(this.#parts);
     this.#parts = [];
     this.#partBytes = 0;
-    this.#queue.push({ message, lastFrame: frame.payload.length });
+    this.#queue.push({ message: whole, lastFrame: frame.payload.length });
     this.#wakeUp();
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RpcError, StatusCode } from "@warren/mesh";
+import type { StepRequest } from "../../src/model/provider.ts";
 import { cancelled, context, finish, scriptedModel, story, toolsThat, turnsWith } from "../helpers/turns.ts";
 
 const callClock = { calls: [{ name: "get_current_time", arguments: { timezone: "UTC" } }] };
@@ -164,11 +165,11 @@ test("a model that fails ends the turn; the next one goes on", async () => {
 test("a caller who cancels ends the turn while the model speaks, and while a tool runs", async () => {
   for (const during of ["model", "tool"] as const) {
     const controller = new AbortController();
-    const hang = async (signal: AbortSignal): Promise<never> => {
+    const speak = ({ signal }: StepRequest): Promise<never> => {
       controller.abort(cancelled());
-      return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+      return Promise.reject(signal.reason as Error);
     };
-    const model = scriptedModel([during === "model" ? ({ signal }) => hang(AbortSignal.any([signal])) : callClock]);
+    const model = scriptedModel([during === "model" ? speak : callClock]);
     const runTool = toolsThat({
       get_current_time: async () => {
         controller.abort(cancelled());

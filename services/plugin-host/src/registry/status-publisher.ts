@@ -26,9 +26,12 @@ export class StatusPublisher {
 
   constructor(deps: StatusDependencies) {
     this.#deps = deps;
-    this.#timer = setInterval(() => {
-      for (const runner of deps.runners()) this.#queue(runner);
-    }, deps.refreshMs);
+    this.#timer = setInterval(() => this.refresh(), deps.refreshMs);
+  }
+
+  /** Writes everything again, before its turn. */
+  refresh(): void {
+    for (const runner of this.#deps.runners()) this.#queue(runner);
   }
 
   /** A runner changed. */

@@ -1,10 +1,10 @@
 import type { SandboxLimits } from "./types.ts";
 
 /**
- * What RLIMIT_DATA counts though nobody touches it: V8 reserves half a gibibyte for code alone, and each thread has a
- * stack of 8 MiB. So this limit is a backstop against one big allocation; the limit proper is kept by sampling.
+ * What RLIMIT_DATA counts though nobody touches it: V8 reserves half a gibibyte for the code of each of its threads. So
+ * this limit is only a backstop against one huge allocation; the limit proper is kept by sampling.
  */
-const ADDRESS_RESERVE_BYTES = 1024 * 1024 * 1024;
+const ADDRESS_RESERVE_BYTES = 4 * 1024 * 1024 * 1024;
 const MINIMUM_FILE_BYTES = 1024 * 1024 * 1024;
 /** Bubblewrap's process inside the sandbox, and the one that is about to be limited. */
 const TASKS_OF_THE_SANDBOX = 2;

@@ -7,8 +7,8 @@ const CONTROL_CHARACTERS = /\p{Cc}/u;
 const ENVIRONMENT_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** A program may not look like an option to the launcher. */
 const PROGRAM = /^[A-Za-z0-9_./]/;
-/** Where the sandbox mounts its own things. `/lib…` covers lib32, lib64 and libx32. */
-const RESERVED_TARGETS = /^\/(proc|sys|dev|usr|bin|sbin|lib[a-z0-9]*|etc|plugin)(\/|$)/;
+/** Where the sandbox mounts its own things. */
+const RESERVED_TARGETS = /^\/(proc|sys|dev|usr|bin|sbin|lib(32|64|x32)?|etc|plugin)(\/|$)/;
 const REFUSED_SOURCES = /^\/(proc|sys|dev)(\/|$)/;
 
 const MINIMUM_MEMORY_BYTES = 8 * 1024 * 1024;

@@ -32,7 +32,10 @@ test("a server that knows only the stateless protocol is refused by initialize a
 
 test("a call that takes too long fails in time, and a plugin that spins is ended", async (t) => {
   const { instance, call } = await startTestServer(t);
-  await assert.rejects(call("spin", {}, 200), fails(StatusCode.DEADLINE_EXCEEDED, /tester: tool spin did not answer in 200 ms/, "PLUGIN_TIMEOUT"));
+  await assert.rejects(
+    call("spin", {}, 200),
+    fails(StatusCode.DEADLINE_EXCEEDED, /tester: tool spin did not answer in 200 ms/, "PLUGIN_TIMEOUT"),
+  );
   assert.equal((await instance.exited).cause, "unresponsive");
 });
 
@@ -72,7 +75,10 @@ test("a cancelled call ends at once; the plugin is ended only if it does not com
 
 test("a crash fails every call in flight with a reason that is not taken for 'it never ran'", async (t) => {
   const { instance, call } = await startTestServer(t);
-  const other = assert.rejects(call("never"), fails(StatusCode.UNAVAILABLE, /tester exited with code 7/, "PLUGIN_CRASHED"));
+  const other = assert.rejects(
+    call("never"),
+    fails(StatusCode.UNAVAILABLE, /tester exited with code 7/, "PLUGIN_CRASHED"),
+  );
   await assert.rejects(call("crash"), fails(StatusCode.UNAVAILABLE, /about to crash/, "PLUGIN_CRASHED"));
   await other;
   assert.equal((await instance.exited).cause, "crash");
@@ -89,7 +95,14 @@ test("an end for memory names the limit to every caller in flight", async (t) =>
   assert.ok(only);
   sandbox.memoryEnds.add(only.pid);
   const both = [call("never"), call("never")].map((each) =>
-    assert.rejects(each, fails(StatusCode.RESOURCE_EXHAUSTED, /Plugin tester exceeded its memory limit of 256 MiB/, "PLUGIN_OUT_OF_MEMORY")),
+    assert.rejects(
+      each,
+      fails(
+        StatusCode.RESOURCE_EXHAUSTED,
+        /Plugin tester exceeded its memory limit of 256 MiB/,
+        "PLUGIN_OUT_OF_MEMORY",
+      ),
+    ),
   );
   process.kill(only.pid, "SIGKILL");
   await Promise.all(both);
@@ -104,12 +117,18 @@ test("lines that are no JSON-RPC are logged with their control characters shown,
   const { call, log } = await startTestServer(t);
   assert.equal((await call("garbage")).isError, false);
   assert.equal((await call("noise")).isError, false);
-  assert.ok(texts(log).some((line) => line.includes("not JSON-RPC: this is no JSON \\u001b[31m")), texts(log).join("\n"));
+  assert.ok(
+    texts(log).some((line) => line.includes("not JSON-RPC: this is no JSON \\u001b[31m")),
+    texts(log).join("\n"),
+  );
 });
 
 test("too much garbage ends the plugin", async (t) => {
   const { instance, call } = await startTestServer(t);
-  await assert.rejects(call("garbage", { times: 64 }), fails(StatusCode.UNAVAILABLE, /broke the protocol 32 times/, "PLUGIN_PROTOCOL_VIOLATION"));
+  await assert.rejects(
+    call("garbage", { times: 64 }),
+    fails(StatusCode.UNAVAILABLE, /broke the protocol 32 times/, "PLUGIN_PROTOCOL_VIOLATION"),
+  );
   assert.equal((await instance.exited).cause, "protocol");
 });
 
@@ -127,14 +146,22 @@ test("an answer that nests too deep fails its call at once", async (t) => {
 
 test("a line without end, and a flood of notifications, end the plugin", async (t) => {
   const huge = await startTestServer(t);
-  await assert.rejects(huge.call("huge"), fails(StatusCode.UNAVAILABLE, /line longer than 8388608 bytes/, "PLUGIN_PROTOCOL_VIOLATION"));
+  await assert.rejects(
+    huge.call("huge"),
+    fails(StatusCode.UNAVAILABLE, /line longer than 8388608 bytes/, "PLUGIN_PROTOCOL_VIOLATION"),
+  );
   const flood = await startTestServer(t);
-  await assert.rejects(flood.call("flood"), fails(StatusCode.UNAVAILABLE, /nobody asked for/, "PLUGIN_PROTOCOL_VIOLATION"));
+  await assert.rejects(
+    flood.call("flood"),
+    fails(StatusCode.UNAVAILABLE, /nobody asked for/, "PLUGIN_PROTOCOL_VIOLATION"),
+  );
 });
 
 test("calls over the channel's bound are refused without harm to the others", async (t) => {
   const { defaultInstanceFigures } = await import("../../src/app.ts");
-  const { call } = await startTestServer(t, [], { figures: { ...defaultInstanceFigures, channel: { ...defaultInstanceFigures.channel, maxOutstanding: 2 } } });
+  const { call } = await startTestServer(t, [], {
+    figures: { ...defaultInstanceFigures, channel: { ...defaultInstanceFigures.channel, maxOutstanding: 2 } },
+  });
   const first = [call("slow", { ms: 300 }), call("slow", { ms: 300 })];
   await assert.rejects(call("echo"), fails(StatusCode.RESOURCE_EXHAUSTED, /2 calls in flight/, "PLUGIN_BUSY"));
   await Promise.all(first);
@@ -150,11 +177,26 @@ test("a changed list of tools is taken over", async (t) => {
 });
 
 test("a plugin that exits, stays silent, or lists what cannot be listed does not start", async (t) => {
-  const starting = (flags: string[], startTimeoutMs = 3000) => startTestServer(t, flags, { figures: { startTimeoutMs } });
-  await assert.rejects(starting(["--exit"]), (error: unknown) => error instanceof StartFailed && /exited with code 3: cannot start: no licence/.test(error.message));
-  await assert.rejects(starting(["--silent"], 300), (error: unknown) => error instanceof StartFailed && /did not begin an MCP session within 300 ms/.test(error.message));
-  await assert.rejects(starting(["--endless-list"]), (error: unknown) => error instanceof StartFailed && /more than 32 pages/.test(error.message));
-  await assert.rejects(starting(["--bad-name"]), (error: unknown) => error instanceof StartFailed && /cannot be called/.test(error.message));
+  const starting = (flags: string[], startTimeoutMs = 3000) =>
+    startTestServer(t, flags, { figures: { startTimeoutMs } });
+  await assert.rejects(
+    starting(["--exit"]),
+    (error: unknown) =>
+      error instanceof StartFailed && /exited with code 3: cannot start: no licence/.test(error.message),
+  );
+  await assert.rejects(
+    starting(["--silent"], 300),
+    (error: unknown) =>
+      error instanceof StartFailed && /did not begin an MCP session within 300 ms/.test(error.message),
+  );
+  await assert.rejects(
+    starting(["--endless-list"]),
+    (error: unknown) => error instanceof StartFailed && /more than 32 pages/.test(error.message),
+  );
+  await assert.rejects(
+    starting(["--bad-name"]),
+    (error: unknown) => error instanceof StartFailed && /cannot be called/.test(error.message),
+  );
 });
 
 test("stopping waits for the call in flight, then ends the process", async (t) => {

@@ -6,12 +6,18 @@ import { test } from "node:test";
 import { checkGrants, GrantsRefused, Guard, PermissionDenied } from "../../src/permissions/guard.ts";
 import { mountsOf } from "../../src/permissions/mounts.ts";
 
-const refused = (pattern: RegExp, malformed = false) => (error: unknown) => error instanceof GrantsRefused && error.malformed === malformed && pattern.test(error.message);
+const refused =
+  (pattern: RegExp, malformed = false) =>
+  (error: unknown) =>
+    error instanceof GrantsRefused && error.malformed === malformed && pattern.test(error.message);
 
 test("grants must cover what is required, by their own rules", () => {
   checkGrants(["fs:read:/srv/docs", "secrets:lease:a"], ["fs:read:/srv/docs/sub"]);
   checkGrants(["fs:write:/srv/docs"], ["fs:read:/srv/docs"]);
-  assert.throws(() => checkGrants(["fs:read:/srv/docs"], ["fs:write:/srv/docs", "secrets:lease:a"]), refused(/not granted: fs:write:\/srv\/docs, secrets:lease:a/));
+  assert.throws(
+    () => checkGrants(["fs:read:/srv/docs"], ["fs:write:/srv/docs", "secrets:lease:a"]),
+    refused(/not granted: fs:write:\/srv\/docs, secrets:lease:a/),
+  );
   assert.throws(() => checkGrants(["fs:read:/srv/docs"], ["fs:read:/srv/docs-private"]), refused(/docs-private/));
 });
 
@@ -25,7 +31,14 @@ test("what this version cannot enforce is refused, not ignored", () => {
 test("the guard denies what no grant names, malformed wishes among them", () => {
   const guard = new Guard(["secrets:lease:db.password"]);
   guard.require("secrets:lease:db.password");
-  for (const wish of ["secrets:lease:db", "secrets:lease:db.password.x", "secrets:lease:*", "secrets:lease:", "nonsense", "fs:read:/"])
+  for (const wish of [
+    "secrets:lease:db",
+    "secrets:lease:db.password.x",
+    "secrets:lease:*",
+    "secrets:lease:",
+    "nonsense",
+    "fs:read:/",
+  ])
     assert.throws(() => guard.require(wish), PermissionDenied, wish);
   assert.throws(() => new Guard([]).require("secrets:lease:a"), PermissionDenied);
 });
@@ -34,7 +47,10 @@ test("mounts are the granted paths, outermost first, and one that is granted twi
   const root = await realpath(await mkdtemp(join(tmpdir(), "warren-mounts-")));
   t.after(() => rm(root, { recursive: true, force: true }));
   await mkdir(join(root, "a", "b"), { recursive: true });
-  const mounts = await mountsOf([`fs:read:${root}/a/b`, `fs:write:${root}/a`, `fs:read:${root}/a`, "secrets:lease:x"], []);
+  const mounts = await mountsOf(
+    [`fs:read:${root}/a/b`, `fs:write:${root}/a`, `fs:read:${root}/a`, "secrets:lease:x"],
+    [],
+  );
   assert.deepEqual(mounts, [
     { source: `${root}/a`, target: `${root}/a`, writable: true },
     { source: `${root}/a/b`, target: `${root}/a/b`, writable: false },
@@ -52,5 +68,6 @@ test("paths that are missing, lead over links, cover the sandbox's own folders o
   await assert.rejects(mount(join(root, "link", "ssl")), refused(/symbolic link/));
   await assert.rejects(mount(join(root, "store", "x")), refused(/packages of the plugins/));
   await assert.rejects(mount(root), refused(/packages of the plugins/));
-  for (const path of ["/", "/tmp", "/etc", "/proc/1", "/usr/bin", "/dev", "/plugin", "/runtime/node"]) await assert.rejects(mount(path), refused(/of its own/), path);
+  for (const path of ["/", "/tmp", "/etc", "/proc/1", "/usr/bin", "/dev", "/plugin", "/runtime/node"])
+    await assert.rejects(mount(path), refused(/of its own/), path);
 });

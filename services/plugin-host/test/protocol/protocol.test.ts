@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { duplexPair, PassThrough } from "node:stream";
 import { test } from "node:test";
 import { foreignSpans } from "../../src/protocol/foreign-spans.ts";
-import { defaultHostCallLimits, HostCallRefused, type HostMethods, serveHostCalls } from "../../src/protocol/host-calls.ts";
+import {
+  defaultHostCallLimits,
+  HostCallRefused,
+  type HostMethods,
+  serveHostCalls,
+} from "../../src/protocol/host-calls.ts";
 import { nestsDeeperThan, printable, readLines } from "../../src/protocol/lines.ts";
 import { until } from "../support/until.ts";
 
@@ -33,14 +38,44 @@ test("text of a plugin is shown on one line, without what moves a terminal's cur
 });
 
 const call = { traceId: "a".repeat(32), spanId: "1".repeat(16), startTime: 1000, endTime: 2000 };
-const span = (spanId: string, parentSpanId: string, more = {}) => ({ spanId, parentSpanId, name: "work", startTimeUnixNano: "1100000000", endTimeUnixNano: "1200000000", status: "ok", ...more });
+const span = (spanId: string, parentSpanId: string, more = {}) => ({
+  spanId,
+  parentSpanId,
+  name: "work",
+  startTimeUnixNano: "1100000000",
+  endTimeUnixNano: "1200000000",
+  status: "ok",
+  ...more,
+});
 
 test("a plugin's spans are taken when they hang on the call, in any order, and pulled into its time", () => {
   const [parent, child] = ["2".repeat(16), "3".repeat(16)];
-  const taken = foreignSpans([span(child, parent, { startTimeUnixNano: 0, endTimeUnixNano: "99000000000", status: "error" }), span(parent, call.spanId)], call);
+  const taken = foreignSpans(
+    [
+      span(child, parent, { startTimeUnixNano: 0, endTimeUnixNano: "99000000000", status: "error" }),
+      span(parent, call.spanId),
+    ],
+    call,
+  );
   assert.deepEqual(taken, [
-    { traceId: call.traceId, spanId: parent, parentSpanId: call.spanId, name: "work", startTime: 1100, endTime: 1200, failed: false },
-    { traceId: call.traceId, spanId: child, parentSpanId: parent, name: "work", startTime: 1000, endTime: 2000, failed: true },
+    {
+      traceId: call.traceId,
+      spanId: parent,
+      parentSpanId: call.spanId,
+      name: "work",
+      startTime: 1100,
+      endTime: 1200,
+      failed: false,
+    },
+    {
+      traceId: call.traceId,
+      spanId: child,
+      parentSpanId: parent,
+      name: "work",
+      startTime: 1000,
+      endTime: 2000,
+      failed: true,
+    },
   ]);
 });
 
@@ -51,10 +86,20 @@ test("spans that lie are left out: foreign parents, used ids, circles, bad ids, 
   none(span(call.spanId, call.spanId));
   none(span(a, b), span(b, a));
   none(span("zz", call.spanId), span("0".repeat(16), call.spanId), null, 7, "x", []);
-  none(span(a, call.spanId, { name: "x\u001b[31m" }), span(a, call.spanId, { name: "" }), span(a, call.spanId, { name: "x".repeat(200) }));
+  none(
+    span(a, call.spanId, { name: "x\u001b[31m" }),
+    span(a, call.spanId, { name: "" }),
+    span(a, call.spanId, { name: "x".repeat(200) }),
+  );
   none(span(a, call.spanId, { startTimeUnixNano: "now" }), span(a, call.spanId, { endTimeUnixNano: -1 }));
   assert.equal(foreignSpans([span(a, call.spanId), span(a, call.spanId)], call).length, 1);
-  assert.deepEqual(foreignSpans(Array.from({ length: 33 }, (_, i) => span(i.toString(16).padStart(16, "f"), call.spanId)), call), []);
+  assert.deepEqual(
+    foreignSpans(
+      Array.from({ length: 33 }, (_, i) => span(i.toString(16).padStart(16, "f"), call.spanId)),
+      call,
+    ),
+    [],
+  );
   assert.deepEqual(foreignSpans("spans", call), []);
 });
 
@@ -68,13 +113,23 @@ function hostCalls(methods: HostMethods, limits = {}) {
   const [plugin, host] = duplexPair();
   const answers: Answer[] = [];
   const told = { faults: [] as string[], fatal: [] as string[], failures: [] as string[] };
-  readLines(plugin, { maxLineBytes: 1 << 20, onLine: (line) => answers.push(JSON.parse(line.toString()) as Answer), onOverflow: () => undefined });
-  const served = serveHostCalls(host, methods, { ...defaultHostCallLimits, ...limits }, {
-    onFault: (text) => told.faults.push(text),
-    onFatal: (reason) => told.fatal.push(reason),
-    onFailure: (method) => told.failures.push(method),
+  readLines(plugin, {
+    maxLineBytes: 1 << 20,
+    onLine: (line) => answers.push(JSON.parse(line.toString()) as Answer),
+    onOverflow: () => undefined,
   });
-  const ask = (id: unknown, method: string, params: unknown = {}) => plugin.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`);
+  const served = serveHostCalls(
+    host,
+    methods,
+    { ...defaultHostCallLimits, ...limits },
+    {
+      onFault: (text) => told.faults.push(text),
+      onFatal: (reason) => told.fatal.push(reason),
+      onFailure: (method) => told.failures.push(method),
+    },
+  );
+  const ask = (id: unknown, method: string, params: unknown = {}) =>
+    plugin.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`);
   return { plugin, answers, told, ask, served };
 }
 
@@ -105,13 +160,20 @@ test("host calls are answered; refusals are told, failures stay with the host", 
 test("host calls are bounded in number, time, size and nesting, and their ids are not used twice", async () => {
   const aborted: string[] = [];
   const wait = (name: string) => (_params: unknown, signal: AbortSignal) =>
-    new Promise((_resolve, reject) => signal.addEventListener("abort", () => (aborted.push(name), reject(new HostCallRefused("ABORTED", "late")))));
-  const { plugin, answers, told, ask } = hostCalls({ "host/wait": wait("wait") }, { maxOutstanding: 2, timeoutMs: 100, maxLineBytes: 1000, maxDepth: 4 });
+    new Promise((_resolve, reject) =>
+      signal.addEventListener("abort", () => (aborted.push(name), reject(new HostCallRefused("ABORTED", "late")))),
+    );
+  const { plugin, answers, told, ask } = hostCalls(
+    { "host/wait": wait("wait") },
+    { maxOutstanding: 2, timeoutMs: 100, maxLineBytes: 1000, maxDepth: 4 },
+  );
   ask(1, "host/wait");
   ask(1, "host/wait");
   ask(2, "host/wait");
   ask(3, "host/wait");
-  await until("the third is refused", () => answers.some(({ id, error }) => id === 3 && error?.data?.reason === "RESOURCE_EXHAUSTED"));
+  await until("the third is refused", () =>
+    answers.some(({ id, error }) => id === 3 && error?.data?.reason === "RESOURCE_EXHAUSTED"),
+  );
   await until("the others run out of time", () => answers.length === 3);
   plugin.write("nonsense\n");
   ask(4, "host/wait", { a: [[[[1]]]] });
@@ -123,7 +185,9 @@ test("host calls are bounded in number, time, size and nesting, and their ids ar
 
 test("calls in flight are aborted when the plugin ends", async () => {
   let aborted = false;
-  const { ask, served } = hostCalls({ "host/wait": (_params, signal) => new Promise(() => signal.addEventListener("abort", () => (aborted = true))) });
+  const { ask, served } = hostCalls({
+    "host/wait": (_params, signal) => new Promise(() => signal.addEventListener("abort", () => (aborted = true))),
+  });
   ask(1, "host/wait");
   await new Promise((resolve) => setImmediate(resolve));
   served.close();

@@ -45,9 +45,15 @@ const refused: [line: string, pattern: RegExp][] = [
 
 for (const [line, pattern] of refused)
   test(`${JSON.stringify(line).slice(0, 60)} is refused`, () => {
-    assert.throws(() => parseNpx(line), (error: unknown) => error instanceof CommandLineRefused && pattern.test(error.message));
+    assert.throws(
+      () => parseNpx(line),
+      (error: unknown) => error instanceof CommandLineRefused && pattern.test(error.message),
+    );
   });
 
 test("uvx is refused as something that this version lacks", () => {
-  assert.throws(() => parseNpx("uvx mcp-server-git"), (error: unknown) => error instanceof CommandLineRefused && error.unsupported);
+  assert.throws(
+    () => parseNpx("uvx mcp-server-git"),
+    (error: unknown) => error instanceof CommandLineRefused && error.unsupported,
+  );
 });

@@ -30,29 +30,51 @@ const server = `write("@scope/my.Server/package.json".toLowerCase(), JSON.string
 const never = new AbortController().signal;
 
 test("a package becomes a plugin that runs its program with Node.js, and the same one gives the same digest", async (t) => {
-  const { npm, folder } = await fakeNpm(t, `${server} fs.mkdirSync(path.join(root, "node_modules/.bin")); fs.symlinkSync("../dep/index.js", path.join(root, "node_modules/.bin/dep")); write(".package-lock.json", String(Math.random()));`);
+  const { npm, folder } = await fakeNpm(
+    t,
+    `${server} fs.mkdirSync(path.join(root, "node_modules/.bin")); fs.symlinkSync("../dep/index.js", path.join(root, "node_modules/.bin/dep")); write(".package-lock.json", String(Math.random()));`,
+  );
   const command = parseNpx("npx -y @scope/my.server@1.2.3 /srv/docs 'a b'");
   const made = await installMcp(command, undefined, npm, never);
   const { manifest } = made;
   assert.equal(manifest.id, "my-server");
   assert.equal(manifest.version, "1.2.3");
-  assert.deepEqual(manifest.runtime === "mcp" && manifest.command, ["/runtime/node", "/plugin/node_modules/@scope/my.server/dist/index.js", "/srv/docs", "a b"]);
+  assert.deepEqual(manifest.runtime === "mcp" && manifest.command, [
+    "/runtime/node",
+    "/plugin/node_modules/@scope/my.server/dist/index.js",
+    "/srv/docs",
+    "a b",
+  ]);
   assert.equal((await installMcp(command, undefined, npm, never)).digest, made.digest);
   assert.equal((await installMcp(command, "other", npm, never)).manifest.id, "other");
   const store = join(folder, "store");
   const unpacked = await unpackInto(made.bytes, made.digest, store);
   assert.equal(await readFile(join(unpacked.folder, "node_modules/dep/index.js"), "utf8"), "1");
   assert.deepEqual((await readdir(join(unpacked.folder, "node_modules"))).toSorted(), ["@scope", "dep"]);
-  for (const path of [join(unpacked.folder, "node_modules/@scope/my.server/dist"), join(unpacked.folder, "node_modules/@scope/my.server"), join(unpacked.folder, "node_modules/@scope"), join(unpacked.folder, "node_modules/dep"), join(unpacked.folder, "node_modules"), unpacked.folder])
+  for (const path of [
+    join(unpacked.folder, "node_modules/@scope/my.server/dist"),
+    join(unpacked.folder, "node_modules/@scope/my.server"),
+    join(unpacked.folder, "node_modules/@scope"),
+    join(unpacked.folder, "node_modules/dep"),
+    join(unpacked.folder, "node_modules"),
+    unpacked.folder,
+  ])
     await chmod(path, 0o700);
 });
 
 test("npm runs no scripts, without a shell, in an environment of its own", async (t) => {
   process.env["WARREN_TEST_CANARY"] = "canary";
   t.after(() => delete process.env["WARREN_TEST_CANARY"]);
-  const { npm, folder } = await fakeNpm(t, `${server} fs.writeFileSync(path.join(__dirname, "seen.json"), JSON.stringify({ args, env: process.env, root }));`);
+  const { npm, folder } = await fakeNpm(
+    t,
+    `${server} fs.writeFileSync(path.join(__dirname, "seen.json"), JSON.stringify({ args, env: process.env, root }));`,
+  );
   await installMcp(parseNpx("npx -y @scope/my.server '$(id)'"), undefined, npm, never);
-  const seen = JSON.parse(await readFile(join(folder, "seen.json"), "utf8")) as { args: string[]; env: Record<string, string>; root: string };
+  const seen = JSON.parse(await readFile(join(folder, "seen.json"), "utf8")) as {
+    args: string[];
+    env: Record<string, string>;
+    root: string;
+  };
   assert.ok(seen.args.includes("--ignore-scripts"));
   assert.deepEqual(seen.args.slice(-2), ["--", "@scope/my.server"]);
   assert.deepEqual(Object.keys(seen.env).toSorted(), ["EXTRA", "HOME", "PATH"]);
@@ -60,24 +82,53 @@ test("npm runs no scripts, without a shell, in an environment of its own", async
 });
 
 const refusals: [what: string, script: string, pattern: RegExp][] = [
-  ["npm's failure, with its reason", 'console.error("npm error code E404\\nnpm error 404 Not Found - a"); process.exit(1);', /could not fetch a: 404 Not Found/],
+  [
+    "npm's failure, with its reason",
+    'console.error("npm error code E404\\nnpm error 404 Not Found - a"); process.exit(1);',
+    /could not fetch a: 404 Not Found/,
+  ],
   ["a library without a program", 'write("a/package.json", "{}");', /it is a library/],
-  ["several programs, none of them its own", 'write("a/package.json", JSON.stringify({ bin: { x: "x.js", y: "y.js" } }));', /several programs \(x, y\)/],
-  ["a program outside of the package", 'write("a/package.json", JSON.stringify({ bin: "../../x.js" })); write("../x.js", "");', /outside of itself/],
-  ["a program that is a link to elsewhere", 'write("a/package.json", JSON.stringify({ bin: "x.js" })); fs.symlinkSync("/etc/passwd", path.join(root, "node_modules/a/x.js"));', /lacks its program/],
-  ["a program that is a shell script", 'write("a/package.json", JSON.stringify({ bin: "x.js" })); write("a/x.js", "#!/bin/sh\\nexit");', /not a Node\.js program/],
+  [
+    "several programs, none of them its own",
+    'write("a/package.json", JSON.stringify({ bin: { x: "x.js", y: "y.js" } }));',
+    /several programs \(x, y\)/,
+  ],
+  [
+    "a program outside of the package",
+    'write("a/package.json", JSON.stringify({ bin: "../../x.js" })); write("../x.js", "");',
+    /outside of itself/,
+  ],
+  [
+    "a program that is a link to elsewhere",
+    'write("a/package.json", JSON.stringify({ bin: "x.js" })); fs.symlinkSync("/etc/passwd", path.join(root, "node_modules/a/x.js"));',
+    /lacks its program/,
+  ],
+  [
+    "a program that is a shell script",
+    'write("a/package.json", JSON.stringify({ bin: "x.js" })); write("a/x.js", "#!/bin/sh\\nexit");',
+    /not a Node\.js program/,
+  ],
   ["a missing program", 'write("a/package.json", JSON.stringify({ bin: "x.js" }));', /lacks its program/],
 ];
 
 for (const [what, script, pattern] of refusals)
   test(`${what} is refused`, async (t) => {
     const { npm } = await fakeNpm(t, script);
-    await assert.rejects(installMcp(parseNpx("npx -y a"), undefined, npm, never), (error: unknown) => error instanceof McpInstallFailed && pattern.test(error.message));
+    await assert.rejects(
+      installMcp(parseNpx("npx -y a"), undefined, npm, never),
+      (error: unknown) => error instanceof McpInstallFailed && pattern.test(error.message),
+    );
   });
 
 test("an npm that does not end is ended with all it started", async (t) => {
-  const { npm, folder } = await fakeNpm(t, 'const child = require("node:child_process").spawn("/bin/sleep", ["60"]); fs.writeFileSync(path.join(__dirname, "pid"), String(child.pid)); setTimeout(() => {}, 60000);');
-  await assert.rejects(installMcp(parseNpx("npx -y a"), undefined, { ...npm, timeoutMs: 500 }, never), /within the time/);
+  const { npm, folder } = await fakeNpm(
+    t,
+    'const child = require("node:child_process").spawn("/bin/sleep", ["60"]); fs.writeFileSync(path.join(__dirname, "pid"), String(child.pid)); setTimeout(() => {}, 60000);',
+  );
+  await assert.rejects(
+    installMcp(parseNpx("npx -y a"), undefined, { ...npm, timeoutMs: 500 }, never),
+    /within the time/,
+  );
   const pid = Number(await readFile(join(folder, "pid"), "utf8"));
   await assert.rejects(async () => {
     for (let tries = 0; tries < 200; tries++) {

@@ -38,7 +38,10 @@ test("bytes that are not what the digest names are refused", async (t) => {
   const { digest } = await packTestServer();
   const { bytes: other } = await packTestServer({ version: "6.6.6" });
   await objects.put(digest.slice(7), other);
-  await assert.rejects(store.ensure(digest), (error: unknown) => error instanceof PluginFault && /refused/.test(error.message));
+  await assert.rejects(
+    store.ensure(digest),
+    (error: unknown) => error instanceof PluginFault && /refused/.test(error.message),
+  );
   assert.deepEqual(await readdir(folder), []);
   await assert.rejects(store.ensure("sha256:../../etc"), PluginFault);
 });

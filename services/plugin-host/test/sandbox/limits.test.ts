@@ -151,7 +151,7 @@ print(len(files) < 40, hard(resource.RLIMIT_NOFILE), hard(resource.RLIMIT_CORE))
 });
 
 test("one allocation far over the limit fails where no cgroup would stop it", async (t) => {
-  const source = "try: print(len(bytearray(2 << 30)))\nexcept MemoryError: print('refused')";
+  const source = "try: print(len(bytearray(8 << 30)))\nexcept MemoryError: print('refused')";
   const { stdout } = await run(t, pluginOf(t, "main.py", source), { cgroupParent: "none" });
   assert.equal(stdout, "refused\n");
 });

@@ -44,10 +44,27 @@ export interface PackOptions {
 }
 
 /** Packs the test server as a plugin. */
-export async function packTestServer({ id = "tester", version = "1.0.0", flags = [], limits = {}, permissions = {}, manifest = {} }: PackOptions = {}): Promise<Package> {
+export async function packTestServer({
+  id = "tester",
+  version = "1.0.0",
+  flags = [],
+  limits = {},
+  permissions = {},
+  manifest = {},
+}: PackOptions = {}): Promise<Package> {
   const server = await readFile(fileURLToPath(new URL("server.mjs", import.meta.url)));
   const command = ["/runtime/node", "/plugin/server.mjs", ...flags];
-  const json = { id, version, name: id, description: "For tests", runtime: "mcp", command, limits, permissions, ...manifest };
+  const json = {
+    id,
+    version,
+    name: id,
+    description: "For tests",
+    runtime: "mcp",
+    command,
+    limits,
+    permissions,
+    ...manifest,
+  };
   return packFolder([
     { path: "plugin.json", bytes: Buffer.from(JSON.stringify(json)) },
     { path: "server.mjs", bytes: server },

@@ -11,7 +11,11 @@ import { FakeSandbox } from "./fake-sandbox.ts";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
 /** A started test server. */
-export async function startTestServer(t: TestContext, flags: readonly string[] = [], more: Partial<InstanceOptions> & { figures?: Partial<InstanceFigures> } = {}) {
+export async function startTestServer(
+  t: TestContext,
+  flags: readonly string[] = [],
+  more: Partial<InstanceOptions> & { figures?: Partial<InstanceFigures> } = {},
+) {
   const sandbox = new FakeSandbox();
   const log = new PluginLog();
   const options: InstanceOptions = {
@@ -44,7 +48,13 @@ export async function startTestServer(t: TestContext, flags: readonly string[] =
     }
   });
   const instance = await Instance.start(options);
-  return { instance, sandbox, log, call: (tool: string, args = {}, timeoutMs = 5000, signal = new AbortController().signal) => instance.call(tool, args, timeoutMs, signal) };
+  return {
+    instance,
+    sandbox,
+    log,
+    call: (tool: string, args = {}, timeoutMs = 5000, signal = new AbortController().signal) =>
+      instance.call(tool, args, timeoutMs, signal),
+  };
 }
 
 /** The text lines of a log. */

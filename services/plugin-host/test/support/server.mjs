@@ -7,10 +7,42 @@ import { Socket } from "node:net";
 const flags = new Set(process.argv.slice(2));
 const send = (message) => writeSync(1, `${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
 const raw = (text) => process.stdout.write(text);
-const text = (value) => ({ content: [{ type: "text", text: typeof value === "string" ? value : JSON.stringify(value) }] });
+const text = (value) => ({
+  content: [{ type: "text", text: typeof value === "string" ? value : JSON.stringify(value) }],
+});
 const objectSchema = { type: "object" };
-let names = ["echo", "meta", "spans", "env", "fail", "invalid", "slow", "spin", "never", "crash", "exit0", "garbage", "duplicate", "unknown-id",
-  "deep", "huge", "flood", "grow", "lease", "add-tool", "count", "noise", "no-result", "structured", "oom-abort", "pid", "read", "write", "connect", "processes"];
+let names = [
+  "echo",
+  "meta",
+  "spans",
+  "env",
+  "fail",
+  "invalid",
+  "slow",
+  "spin",
+  "never",
+  "crash",
+  "exit0",
+  "garbage",
+  "duplicate",
+  "unknown-id",
+  "deep",
+  "huge",
+  "flood",
+  "grow",
+  "lease",
+  "add-tool",
+  "count",
+  "noise",
+  "no-result",
+  "structured",
+  "oom-abort",
+  "pid",
+  "read",
+  "write",
+  "connect",
+  "processes",
+];
 let calls = 0;
 let lastId;
 const pending = new Map();
@@ -42,8 +74,18 @@ const tools = {
   spans: (_args, params) => {
     const [, , parent] = params._meta.traceparent.split("-");
     const now = BigInt(Date.now()) * 1000000n;
-    const span = { spanId: "00000000000000aa", parentSpanId: parent, name: "inside", startTimeUnixNano: String(now - 10n ** 12n), endTimeUnixNano: String(now), status: "ok" };
-    return { ...text("spans"), _meta: { "dev.warren/spans": [span, { ...span, spanId: "00000000000000bb", parentSpanId: "00000000000000cc" }] } };
+    const span = {
+      spanId: "00000000000000aa",
+      parentSpanId: parent,
+      name: "inside",
+      startTimeUnixNano: String(now - 10n ** 12n),
+      endTimeUnixNano: String(now),
+      status: "ok",
+    };
+    return {
+      ...text("spans"),
+      _meta: { "dev.warren/spans": [span, { ...span, spanId: "00000000000000bb", parentSpanId: "00000000000000cc" }] },
+    };
   },
   env: () => text(process.env),
   fail: () => ({ ...text("it did not work"), isError: true }),
@@ -67,12 +109,14 @@ const tools = {
     return text("after garbage");
   },
   noise: () => {
-    raw("\n[]\n42\n{\"jsonrpc\":\"1.0\",\"id\":1,\"result\":{}}\n");
+    raw('\n[]\n42\n{"jsonrpc":"1.0","id":1,"result":{}}\n');
     return text("after noise");
   },
   deep: () => {
     const id = JSON.stringify(lastId);
-    raw(`{"jsonrpc":"2.0","id":${id},"result":{"content":[],"structuredContent":{"x":${"[".repeat(50_000)}${"]".repeat(50_000)}}}}\n`);
+    raw(
+      `{"jsonrpc":"2.0","id":${id},"result":{"content":[],"structuredContent":{"x":${"[".repeat(50_000)}${"]".repeat(50_000)}}}}\n`,
+    );
     return new Promise(() => {});
   },
   huge: () => {
@@ -80,7 +124,8 @@ const tools = {
     return new Promise(() => {});
   },
   flood: () => {
-    for (let i = 0; i < 20_000; i++) raw('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n');
+    for (let i = 0; i < 20_000; i++)
+      raw('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n');
     return new Promise(() => {});
   },
   grow: () => {
@@ -112,7 +157,15 @@ const tools = {
       socket.connect(args.port, "127.0.0.1", () => resolve(text("connected")));
     });
   },
-  processes: async () => text(await import("node:fs").then((fs) => fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).length.toString())),
+  processes: async () =>
+    text(
+      await import("node:fs").then((fs) =>
+        fs
+          .readdirSync("/proc")
+          .filter((name) => /^\d+$/.test(name))
+          .length.toString(),
+      ),
+    ),
 };
 
 async function call(id, params) {
@@ -135,8 +188,16 @@ async function call(id, params) {
 tools.duplicate = () => text("once");
 
 function list(params) {
-  const all = names.map((name) => ({ name, description: `does ${name}`, inputSchema: objectSchema, ...(name === "structured" ? { outputSchema: { type: "object", properties: { answer: { pattern: "(a+)+$" } } } } : {}) }));
-  if (flags.has("--endless-list")) return { tools: [{ ...all[0], name: `t${Math.random()}`.replace(".", "") }], nextCursor: String(Math.random()) };
+  const all = names.map((name) => ({
+    name,
+    description: `does ${name}`,
+    inputSchema: objectSchema,
+    ...(name === "structured"
+      ? { outputSchema: { type: "object", properties: { answer: { pattern: "(a+)+$" } } } }
+      : {}),
+  }));
+  if (flags.has("--endless-list"))
+    return { tools: [{ ...all[0], name: `t${Math.random()}`.replace(".", "") }], nextCursor: String(Math.random()) };
   if (flags.has("--bad-name")) return { tools: [{ ...all[0], name: "a/../b" }] };
   const from = Number(params?.cursor ?? 0);
   return { tools: all.slice(from, from + 10), ...(from + 10 < all.length ? { nextCursor: String(from + 10) } : {}) };
@@ -147,12 +208,35 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (flags.has("--silent")) return;
   if (method === "initialize") {
     if (flags.has("--stateless")) return send({ id, error: { code: -32601, message: "Method not found" } });
-    return send({ id, result: { protocolVersion: params.protocolVersion, capabilities: { tools: { listChanged: true } }, serverInfo: { name: "test", version: "1.0.0" } } });
+    return send({
+      id,
+      result: {
+        protocolVersion: params.protocolVersion,
+        capabilities: { tools: { listChanged: true } },
+        serverInfo: { name: "test", version: "1.0.0" },
+      },
+    });
   }
   if (method === "server/discover" && flags.has("--stateless"))
-    return send({ id, result: { resultType: "complete", supportedVersions: ["2026-07-28"], capabilities: { tools: {} }, ttlMs: 0, cacheScope: "private" } });
+    return send({
+      id,
+      result: {
+        resultType: "complete",
+        supportedVersions: ["2026-07-28"],
+        capabilities: { tools: {} },
+        ttlMs: 0,
+        cacheScope: "private",
+      },
+    });
   if (method === "ping") return send({ id, result: {} });
-  if (method === "tools/list") return send({ id, result: { ...list(params), ...(flags.has("--stateless") ? { resultType: "complete", ttlMs: 0, cacheScope: "private" } : {}) } });
+  if (method === "tools/list")
+    return send({
+      id,
+      result: {
+        ...list(params),
+        ...(flags.has("--stateless") ? { resultType: "complete", ttlMs: 0, cacheScope: "private" } : {}),
+      },
+    });
   if (method === "tools/call") {
     if (!flags.has("--stateless")) return void call(id, params);
     return send({ id, result: { resultType: "complete", ...text("stateless") } });

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { limitsFor, parsePolicy, type PolicyInput } from "../../src/limits/policy.ts";
+import { admits } from "./model.ts";
+
+const subject = {
+  address: "192.0.2.1",
+  principal: "device:d",
+  tenant: "default",
+  limitClass: "chat",
+  endpoint: "/v1/chat",
+};
+// Whole microseconds since 1970, as a server's clock gives them.
+const START = 1_790_000_000_000_000;
+
+const limits = fc.record({
+  algorithm: fc.constantFrom("bucket", "window"),
+  limit: fc.integer({ min: 1, max: 20 }),
+  period: fc.constantFrom(0.05, 1, 3, 60),
+  burst: fc.integer({ min: 1, max: 30 }),
+});
+
+function limitOf(
+  name: string,
+  { algorithm, limit, period, burst }: { algorithm: string; limit: number; period: number; burst: number },
+): PolicyInput["limits"][number] {
+  const common = { name, key: "global" as const, limit, period };
+  return algorithm === "bucket" ? { ...common, algorithm: "bucket", burst } : { ...common, algorithm: "window" };
+}
+
+// Gaps from nothing at all to several periods.
+const gaps = fc.array(fc.oneof(fc.nat(100), fc.nat(100_000), fc.nat(5_000_000), fc.nat(100_000_000)), {
+  maxLength: 60,
+});
+
+test("each limit admits exactly what the model admits, whenever requests come", () => {
+  fc.assert(
+    fc.property(limits, gaps, (shape, waits) => {
+      const policy = parsePolicy({ limits: [limitOf("only", shape)] });
+      let now = START;
+      const store = new MemoryStore({ nowMicros: () => now });
+      const admitted: { at: number; cost: number }[] = [];
+      for (const wait of waits) {
+        now += wait;
+        const [keyed] = limitsFor(policy, subject);
+        const [decision] = store.decide(limitsFor(policy, subject));
+        assert.ok(keyed && decision);
+        // Doubles hold microseconds since 1970 to a quarter: within one of them of the edge, either answer is right.
+        const near = admits(keyed.limit, admitted, now - 1) !== admits(keyed.limit, admitted, now + 1);
+        if (!near) assert.equal(decision.allowed, admits(keyed.limit, admitted, now));
+        if (decision.allowed) admitted.push({ at: now, cost: 1 });
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("over any stretch of time a bucket lets through no more than its burst and its rate", () => {
+  fc.assert(
+    fc.property(limits, gaps, (shape, waits) => {
+      const policy = parsePolicy({ limits: [limitOf("only", { ...shape, algorithm: "bucket" })] });
+      let now = START;
+      const store = new MemoryStore({ nowMicros: () => now });
+      const admitted: number[] = [];
+      for (const wait of waits) {
+        now += wait;
+        if (store.decide(limitsFor(policy, subject))[0]?.allowed) admitted.push(now);
+      }
+      const rate = shape.limit / (shape.period * 1e6);
+      for (const [i, from] of admitted.entries())
+        for (const [j, to] of admitted.entries())
+          if (j >= i) assert.ok(j - i + 1 <= shape.burst + (to - from) * rate + 0.01);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a denied request passes after the time it is told, and not before", () => {
+  fc.assert(
+    fc.property(limits, gaps, (shape, waits) => {
+      const policy = parsePolicy({ limits: [limitOf("only", shape)] });
+      let now = START;
+      const store = new MemoryStore({ nowMicros: () => now });
+      for (const wait of waits) {
+        now += wait;
+        const [decision] = store.decide(limitsFor(policy, subject));
+        assert.ok(decision);
+        if (decision.allowed) continue;
+        const retry = Math.ceil(decision.retryMs * 1000);
+        const asked = now;
+        now = asked + Math.max(0, retry - 2 - Math.ceil(shape.period));
+        if (retry > 10 + shape.period) assert.equal(store.decide(limitsFor(policy, subject))[0]?.allowed, false);
+        now = asked + retry + 2;
+        assert.equal(store.decide(limitsFor(policy, subject))[0]?.allowed, true, `after ${retry} µs`);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("several limits are all spent from, or none", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(limits, fc.boolean()), { minLength: 2, maxLength: 5 }), gaps, (shapes, waits) => {
+      const policy = parsePolicy({
+        limits: shapes.map(([shape, shadow], i) => ({ ...limitOf(`limit-${i}`, shape), shadow })),
+      });
+      let now = START;
+      const store = new MemoryStore({ nowMicros: () => now });
+      const spent = shapes.map((): { at: number; cost: number }[] => []);
+      for (const wait of waits) {
+        now += wait;
+        const keyed = limitsFor(policy, subject);
+        const decisions = store.decide(keyed);
+        const denied = decisions.some((decision) => !decision.allowed && !decision.limit.shadow);
+        for (const [i, decision] of decisions.entries()) {
+          const before = spent[i] ?? [];
+          const near = admits(decision.limit, before, now - 1) !== admits(decision.limit, before, now + 1);
+          if (!near) assert.equal(decision.allowed, admits(decision.limit, before, now));
+          if (decision.allowed && !denied) before.push({ at: now, cost: 1 });
+        }
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a clock that is set back does not lock anybody out for longer than the limit's own time", () => {
+  for (const algorithm of ["bucket", "window"]) {
+    const policy = parsePolicy({ limits: [limitOf("only", { algorithm, limit: 5, period: 1, burst: 5 })] });
+    let now = START;
+    const store = new MemoryStore({ nowMicros: () => now });
+    for (let i = 0; i < 5; i++) store.decide(limitsFor(policy, subject));
+    now -= 3_600_000_000;
+    const [decision] = store.decide(limitsFor(policy, subject));
+    assert.equal(decision?.allowed, false);
+    assert.ok((decision?.retryMs ?? Infinity) <= 2000, `${algorithm}: ${decision?.retryMs}`);
+  }
+});
+
+test("memory is bounded: the counter least recently spent from is forgotten", () => {
+  const policy = parsePolicy({ limits: [{ name: "ip", algorithm: "window", key: "ip", limit: 1, period: 60 }] });
+  const store = new MemoryStore({ nowMicros: () => START, mostCounters: 10 });
+  const ask = (address: string): boolean | undefined =>
+    store.decide(limitsFor(policy, { ...subject, address }))[0]?.allowed;
+  for (let i = 0; i < 100; i++) assert.equal(ask(`10.0.0.${i}`), true);
+  assert.equal(store.size, 10);
+  assert.equal(ask("10.0.0.99"), false);
+  assert.equal(ask("10.0.0.1"), true);
+});
