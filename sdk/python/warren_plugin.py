@@ -38,6 +38,8 @@ LATEST_VERSION = "2025-11-25"
 KNOWN_VERSIONS = {LATEST_VERSION, "2025-06-18", "2025-03-26", "2024-11-05"}
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_THREADS = 8
+# How long calls in flight may go on once stdin has ended: enough for `printf ... | plugin`, too short to hold up a stop.
+DRAIN_SECONDS = 1.0
 HOST_DESCRIPTOR = 4
 SPANS_META_KEY = "dev.warren/spans"
 
@@ -151,6 +153,7 @@ class _Server:
         self._plugin = plugin
         self._lock = threading.Lock()
         self._in_flight = {}
+        self._answered = threading.Condition(self._lock)
         self._work = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
@@ -181,11 +184,12 @@ class _Server:
         sys.stdout = sys.stderr
 
     def _terminated(self, _signal, _frame):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Terminated()
 
     def _finish(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with self._lock:
+            self._answered.wait_for(lambda: not self._in_flight, DRAIN_SECONDS)
             contexts = [context for context in self._in_flight.values() if context is not None]
         for context in contexts:
             context._cancel()
@@ -292,11 +296,12 @@ class _Server:
             reply = {"id": call_id, "error": {"code": error.code, "message": str(error)}}
         except Exception as error:
             reply = {"id": call_id, "error": {"code": INTERNAL_ERROR, "message": str(error) or type(error).__name__}}
-        with self._lock:
-            del self._in_flight[call_id]
         # Who cancelled expects no answer.
         if context is None or not context.cancelled.is_set():
             self._send(reply)
+        with self._lock:
+            del self._in_flight[call_id]
+            self._answered.notify()
 
     def _initialize(self, params):
         version = params.get("protocolVersion")
@@ -336,6 +341,8 @@ class _Server:
         if not isinstance(args, dict):
             raise _RpcError(INVALID_PARAMS, "arguments must be an object")
         self._start()
+        if context.cancelled.is_set():
+            return {}  # It waited for a thread longer than its caller for it, and nobody is answered.
         result = _run_tool(name, entry, args, context)
         if span is not None:
             report = span.end("execute_tool " + name, "error" if result.get("isError") else "ok")
@@ -638,7 +645,7 @@ def _range_problems(schema, low, high, value, must, unit):
 def _is_of_type(value, name):
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if name == "integer":
-        return is_number and float(value).is_integer()
+        return is_number and (isinstance(value, int) or value.is_integer())
     if name == "number":
         return is_number
     kind = {"string": str, "boolean": bool, "object": dict, "array": list, "null": type(None)}.get(name)

@@ -56,29 +56,44 @@ async function checkHealth({ url, access, fetch }: GatewayProbe): Promise<Findin
   const status = statusOf(body);
   return [
     { group: "gateway", name: "health", state: stateOf(status), detail: `${url} is ${status}` },
-    ...namedParts(body["checks"], ""),
-    ...namedParts(body["services"], ""),
+    ...records(body["checks"]).map((check) => partFinding("gateway", check)),
+    ...records(body["services"]).flatMap(serviceFindings),
   ];
 }
 
-/** Parts of the health document, as a list in which each has its name or as an object by name; a service has parts of its own. */
-function namedParts(parts: unknown, within: string): Finding[] {
-  const entries: (readonly [unknown, unknown])[] = Array.isArray(parts)
-    ? parts.filter(isRecord).map((each) => [each["instanceId"] ?? each["service"] ?? each["name"], each])
-    : Object.entries(isRecord(parts) ? parts : {});
-  return entries.flatMap(([key, value]) => {
-    const part = isRecord(value) ? value : { status: value };
-    const name = within + oneLine(typeof key === "string" ? key : "?");
-    const status = statusOf(part);
-    const said = part["message"] ?? part["detail"];
-    const detail = typeof said === "string" && said ? `${status}: ${oneLine(said)}` : status;
-    return [{ group: "gateway", name, state: stateOf(status), detail }, ...namedParts(part["checks"], `${name}: `)];
-  });
+/** A service, and each check of each of its replicas; callers without the right to details are told how many there are. */
+function serviceFindings(service: Record<string, unknown>): Finding[] {
+  const name = text(service["service"]);
+  const status = statusOf(service);
+  const replicas = records(service["replicas"]);
+  const count = typeof service["replicas"] === "number" ? service["replicas"] : replicas.length;
+  const detail = `${status}, ${count} ${count === 1 ? "replica" : "replicas"}`;
+  return [
+    { group: "gateway", name, state: stateOf(status), detail },
+    ...replicas.flatMap((replica) =>
+      records(replica["checks"]).map((check) => partFinding(text(replica["instanceId"]), check)),
+    ),
+  ];
+}
+
+function partFinding(of: string, check: Record<string, unknown>): Finding {
+  const status = statusOf(check);
+  const message = text(check["message"]);
+  const detail = message ? `${status}: ${message}` : status;
+  return { group: "gateway", name: `${of}: ${text(check["name"])}`, state: stateOf(status), detail };
 }
 
 function statusOf(part: Readonly<Record<string, unknown>>): string {
   const { status } = part;
-  return typeof status === "string" ? oneLine(status.replace(/^HEALTH_STATUS_/, "").toLowerCase()) : "unknown";
+  return text(status) || "unknown";
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? oneLine(value) : "";
+}
+
+function records(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
 }
 
 /** A token that cannot be had is reported as access, and must not hide the health. */
@@ -93,7 +108,7 @@ async function tokenIfAny(access: Access | undefined): Promise<string | undefine
 
 /** A part that is ill is the mesh's business, and its own log's: the doctor's exit code speaks of this machine. */
 function stateOf(status: string): Finding["state"] {
-  return /^(healthy|ok|up|pass)$/i.test(status) ? "ok" : "warning";
+  return status === "healthy" ? "ok" : "warning";
 }
 
 async function checkAccess({ url, access, fetch }: GatewayProbe): Promise<Finding[]> {

@@ -48,7 +48,7 @@ async function checkCgroup(hierarchy: Hierarchy | undefined): Promise<Finding> {
     return {
       ...finding,
       state: "ok",
-      detail: `${hierarchy.version}, writable: memory, CPU and processes of a plugin together`,
+      detail: `${hierarchy.version}, writable: the memory of all processes of a plugin together`,
     };
   } catch (error) {
     return {

@@ -17,14 +17,29 @@ interface Report {
   findings: { group: string; name: string; state: string; detail: string; mend?: string }[];
 }
 
+const health = {
+  status: "degraded",
+  checks: [{ name: "limits", status: "degraded", message: "limits are local" }],
+  services: [
+    { service: "auth", status: "healthy", replicas: 2 },
+    {
+      service: "plugin-host",
+      status: "unhealthy",
+      replicas: [
+        {
+          instanceId: "plugin-host-1",
+          status: "unhealthy",
+          checks: [{ name: "sandbox", status: "unhealthy", message: "bwrap does not start" }],
+        },
+      ],
+    },
+  ],
+};
+
 test("it reports the mesh's health part by part, and that the token is accepted", async (t) => {
   const gateway = await startFakeGateway(t, {
     "GET /health": ({ query }, response) =>
-      sendJson(response, {
-        status: "degraded",
-        checks: query.get("detailed") ? [{ name: "redis", status: "degraded", message: "limits are local" }] : [],
-        services: [{ service: "auth", instanceId: "auth-1", status: "HEALTH_STATUS_HEALTHY" }],
-      }),
+      sendJson(response, query.get("detailed") ? health : { status: health.status }),
     "GET /v1/plugins": json({ plugins: [] }),
   });
   const home = await makeHome(t);
@@ -37,8 +52,10 @@ test("it reports the mesh's health part by part, and that the token is accepted"
     return finding && `${finding.state} ${finding.detail}`;
   };
   assert.equal(found("health"), `warning ${gateway.url} is degraded`);
-  assert.equal(found("redis"), "warning degraded: limits are local");
-  assert.equal(found("auth-1"), "ok healthy");
+  assert.equal(found("gateway: limits"), "warning degraded: limits are local");
+  assert.equal(found("auth"), "ok healthy, 2 replicas");
+  assert.equal(found("plugin-host"), "warning unhealthy, 1 replica");
+  assert.equal(found("plugin-host-1: sandbox"), "warning unhealthy: bwrap does not start");
   assert.equal(found("token"), "ok accepted (device:device-1)");
   assert.match(found("node") ?? "", /^ok \d+\.\d+/);
 });

@@ -12,6 +12,9 @@ export interface StackLayout {
   readonly inherited: NodeJS.ProcessEnv;
 }
 
+/** What the services get of the surrounding environment beside WARREN_*, OTEL_* and npm's own settings. */
+const INHERITED = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS"];
+
 /** Where the operator's token lies. */
 export function operatorTokenFile(dataDir: string): string {
   return join(dataDir, "operator-token");
@@ -21,7 +24,7 @@ export function operatorTokenFile(dataDir: string): string {
 export function serviceEnvironment(layout: StackLayout, service: string, instanceId: string): NodeJS.ProcessEnv {
   const { dataDir, inherited } = layout;
   const passed = Object.entries(inherited).filter(
-    ([name]) => ["PATH", "HOME", "LANG", "TZ", "TMPDIR"].includes(name) || /^(WARREN|OTEL|npm_config)_/.test(name),
+    ([name]) => INHERITED.includes(name) || /^(WARREN|OTEL|npm_config)_/.test(name),
   );
   const own: Record<string, NodeJS.ProcessEnv> = {
     gateway: {

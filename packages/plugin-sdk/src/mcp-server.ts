@@ -6,6 +6,8 @@ import { callTool } from "./tool-call.ts";
 
 const maxLineBytes = 8 * 1024 * 1024;
 const latestVersion = "2025-11-25";
+/** How long calls in flight may go on once the input has ended: enough for `printf … | plugin`, too short to hold up a stop. */
+const drainMs = 1000;
 /** Earlier versions differ in nothing that is used here. */
 const knownVersions = new Set([latestVersion, "2025-06-18", "2025-03-26", "2024-11-05"]);
 
@@ -21,10 +23,11 @@ class RpcError extends Error {
  * MCP over stdio (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio): `initialize`, `ping`,
  * `tools/list`, `tools/call` and cancellation. Whatever arrives is answered or ignored; nothing of it ends the process.
  *
- * @returns a promise that resolves when the input has ended. Calls in flight are cancelled then.
+ * @returns a promise that resolves when the input has ended and no call is in flight. Calls that take longer are cancelled.
  */
 export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io: PluginIo): Promise<void> {
   const inFlight = new Map<RpcId, AbortController>();
+  const running = new Set<Promise<void>>();
 
   function send(message: object): void {
     writeLine(io.output, JSON.stringify({ jsonrpc: "2.0", ...message }), io.input);
@@ -50,7 +53,8 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
     // Answered with null: an answer with the id would be taken for that of the first request.
     if (inFlight.has(id)) return sendError(null, rpcCode.invalidRequest, `id ${JSON.stringify(id)} is still in use`);
     if (!isObject(params)) return sendError(id, rpcCode.invalidParams, "params must be an object");
-    void answer(id, method, params);
+    const answering = answer(id, method, params).finally(() => running.delete(answering));
+    running.add(answering);
   }
 
   function notified(method: string, params: unknown): void {
@@ -112,14 +116,19 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
     return callTool({ name, tool, args, traceparent: isObject(meta) ? meta["traceparent"] : undefined, contextFor });
   }
 
+  async function drain(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)));
+    await Promise.race([Promise.allSettled(running), late]);
+    clearTimeout(timer);
+    for (const controller of inFlight.values()) controller.abort(new Error("the plugin stops"));
+  }
+
   return new Promise((resolve) => {
     readLines(io.input, maxLineBytes, {
       onLine: receive,
       onTooLong: () => sendError(null, rpcCode.invalidRequest, `the line is longer than ${maxLineBytes} bytes`),
-      onEnd: () => {
-        for (const controller of inFlight.values()) controller.abort(new Error("the plugin stops"));
-        resolve();
-      },
+      onEnd: () => void drain().then(resolve),
     });
   });
 }

@@ -39,6 +39,8 @@ export interface GatewayDependencies {
   readonly log: MeshLog;
   /** A client made by `connectRedis`; absent: limits are counted in memory. */
   readonly redis: Redis | undefined;
+  /** Longest wait for a decision of Redis, in milliseconds; default 20. */
+  readonly redisTimeoutMs?: number;
   /** The software's version. */
   readonly version: string;
   /** Names of the services that belong to a whole mesh. */
@@ -68,7 +70,7 @@ const HEARTBEAT_MS = 15_000;
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
   const { config, policy, mesh, state, log, redis, version, services } = deps;
   const metrics = createMetrics(deps.processMetrics ?? false);
-  const limiter = await openLimiter(policy, redis, log, metrics);
+  const limiter = await openLimiter(deps, metrics);
   const authenticator = new Authenticator({
     jwt: new JwtVerifier(state.keys),
     credentials: new CredentialVerifier(state.credentials),
@@ -125,13 +127,14 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   };
 }
 
-async function openLimiter(policy: Policy, redis: Redis | undefined, log: MeshLog, metrics: Metrics): Promise<Limiter> {
+async function openLimiter(deps: GatewayDependencies, metrics: Metrics): Promise<Limiter> {
+  const { policy, redis, redisTimeoutMs, log } = deps;
   if (redis === undefined) {
     metrics.limiterDegraded.set(1);
     log.warn({}, "WARREN_REDIS_URL is not set: limits are counted in this process's memory, for this gateway alone");
     return memoryLimiter(policy);
   }
-  const store = new RedisStore(redis);
+  const store = new RedisStore(redis, redisTimeoutMs);
   const onDegraded = (degraded: boolean): void => metrics.limiterDegraded.set(degraded ? 1 : 0);
   const limiter = new RedisLimiter({ policy, store, log, onDegraded });
   redis.on("error", () => {

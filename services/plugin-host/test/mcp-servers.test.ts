@@ -17,7 +17,10 @@ async function startRealHost(t: TestContext): Promise<TestMesh | undefined> {
     () => undefined,
     (error: Error) => error.message,
   );
-  if (missing !== undefined) return t.skip(missing);
+  if (missing !== undefined) {
+    t.skip(missing);
+    return undefined;
+  }
   const reachable = await fetch("https://registry.npmjs.org/@modelcontextprotocol%2fserver-everything", {
     method: "HEAD",
     signal: AbortSignal.timeout(5000),
@@ -25,7 +28,10 @@ async function startRealHost(t: TestContext): Promise<TestMesh | undefined> {
     ({ ok }) => ok,
     () => false,
   );
-  if (!reachable) return t.skip("npm's registry cannot be reached");
+  if (!reachable) {
+    t.skip("npm's registry cannot be reached");
+    return undefined;
+  }
   const mesh = await startMesh(t);
   const { PATH = "", NODE_EXTRA_CA_CERTS, HTTPS_PROXY } = process.env;
   const env = npmEnvironment({ extraCaCerts: NODE_EXTRA_CA_CERTS, httpsProxy: HTTPS_PROXY } as Parameters<

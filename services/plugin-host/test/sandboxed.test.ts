@@ -20,7 +20,10 @@ async function startSandboxed(t: TestContext): Promise<TestMesh | undefined> {
     () => undefined,
     (error: Error) => error.message,
   );
-  if (missing !== undefined) return t.skip(missing);
+  if (missing !== undefined) {
+    t.skip(missing);
+    return undefined;
+  }
   const mesh = await startMesh(t);
   await mesh.startHost({ sandbox, figures: { startTimeoutMs: 10_000, graceMs: 500, stopMs: 500 } });
   return mesh;

@@ -1,10 +1,14 @@
 // The arithmetic of limits: GCRA and the sliding-window counter. The same, step by step, as library.lua.
-// GCRA: ITU-T I.371, as a virtual schedule: T = period/limit; next = max(tat, t) + cost·T; allow iff next − t ≤ burst·T.
+// GCRA: ITU-T I.371: a level in requests that falls by one each T = period/limit; allow iff level + cost ≤ burst. That is
+// its "continuous-state leaky bucket" form, equal to the virtual schedule with tat = time + level·T, whose absolute times,
+// at 10^15 µs, would hold no fraction of a microsecond: a burst of one would then never fit.
 // Sliding window: estimate = previous·(1 − f) + current, f being the elapsed fraction of the current window.
 import type { Limit } from "./policy.ts";
 
-/** What is kept of one counter. A bucket: its theoretical arrival time (µs). A window: index, previous and current count. */
-export type LimitState = readonly [tat: number] | readonly [index: number, previous: number, current: number];
+/** What is kept of one counter. A bucket: its level (requests), and when (µs) it was that. A window: index, previous and current count. */
+export type LimitState =
+  | readonly [at: number, level: number]
+  | readonly [index: number, previous: number, current: number];
 
 /** One limit's answer to one request. Times are microseconds from now. */
 export interface Verdict {
@@ -27,23 +31,25 @@ export function judge(limit: Limit, state: LimitState | undefined, now: number):
   return limit.algorithm === "bucket" ? judgeBucket(limit, state, now) : judgeWindow(limit, state, now);
 }
 
+/** In requests: above what sums of fractions lose, below what anybody could notice. */
+const EPSILON = 0.000001;
+
 function judgeBucket({ limit, periodMicros, burst, cost }: Limit, state: LimitState | undefined, now: number): Verdict {
   const step = periodMicros / limit;
-  const room = burst * step;
-  // A theoretical arrival time further ahead than the room is one that a clock set back left behind.
-  const base = Math.min(Math.max(state?.[0] ?? 0, now), now + room);
-  const level = base - now;
-  const after = base + cost * step;
-  const over = after - now - room;
+  const [at, kept] = state ?? [now, 0];
+  // From further ahead than the whole burst lasts: a clock that was set back left it behind.
+  const level = at - now > burst * step ? 0 : Math.max(0, kept - Math.max(0, now - at) / step);
+  const after = level + cost;
+  const allowed = after <= burst + EPSILON;
   return {
-    allowed: over <= 0,
-    retry: over > 0 ? over : 0,
-    remainingBefore: Math.floor((room - level) / step + 0.001),
-    resetBefore: level,
-    remainingAfter: Math.floor((room - (after - now)) / step + 0.001),
-    resetAfter: after - now,
-    next: [after],
-    ttl: after - now,
+    allowed,
+    retry: allowed ? 0 : (after - burst) * step,
+    remainingBefore: Math.floor(burst - level + EPSILON),
+    resetBefore: level * step,
+    remainingAfter: Math.floor(burst - after + EPSILON),
+    resetAfter: after * step,
+    next: [now, after],
+    ttl: after * step,
   };
 }
 
@@ -55,11 +61,13 @@ function judgeWindow(
   const index = Math.floor(now / period);
   const elapsed = now - index * period;
   const [at = -1, kept = 0, count = 0] = state ?? [];
-  const previous = at >= index ? kept : at === index - 1 ? count : 0;
-  const current = at >= index ? count : 0;
+  // The next window's: a clock that was set back a little. From further ahead: forgotten.
+  const present = at === index || at === index + 1;
+  const previous = present ? kept : at === index - 1 ? count : 0;
+  const current = present ? count : 0;
   const fraction = elapsed / period;
   const estimate = previous * (1 - fraction) + current;
-  const allowed = estimate + cost <= limit;
+  const allowed = estimate + cost <= limit + EPSILON;
   let retry = 0;
   if (!allowed) {
     // Within this window the estimate falls as the previous one fades; else as this one fades in the next.
@@ -69,9 +77,9 @@ function judgeWindow(
   return {
     allowed,
     retry,
-    remainingBefore: Math.max(0, Math.floor(limit - estimate + 0.001)),
+    remainingBefore: Math.max(0, Math.floor(limit - estimate + EPSILON)),
     resetBefore: period - elapsed,
-    remainingAfter: Math.max(0, Math.floor(limit - estimate - cost + 0.001)),
+    remainingAfter: Math.max(0, Math.floor(limit - estimate - cost + EPSILON)),
     resetAfter: period - elapsed,
     next: [index, previous, current + cost],
     ttl: 2 * period - elapsed,

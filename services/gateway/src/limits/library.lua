@@ -3,24 +3,28 @@
 -- cost, shadow (1 or 0). Reply: the time, then per limit: allowed, remaining, reset, retry (microseconds).
 -- The same arithmetic as algorithms.ts, step by step; a test holds the two against each other.
 
+-- In requests: above what sums of fractions lose, below what anybody could notice.
+local EPSILON = 0.000001
+
+-- A level is kept with the time it was true at: a theoretical arrival time alone, at 10^15, holds no fraction of a
+-- microsecond, and a burst of one would then never fit.
 local function bucket(raw, now, limit, period, burst, cost)
   local step = period / limit
-  local room = burst * step
-  local tat = raw and struct.unpack("<d", raw) or 0
-  -- A theoretical arrival time further ahead than the room is one that a clock set back left behind.
-  local base = math.min(math.max(tat, now), now + room)
-  local level = base - now
-  local after = base + cost * step
-  local over = (after - now) - room
+  local at, kept = now, 0
+  if raw then at, kept = struct.unpack("<dd", raw) end
+  -- From further ahead than the whole burst lasts: a clock that was set back left it behind.
+  local level = at - now > burst * step and 0 or math.max(0, kept - math.max(0, now - at) / step)
+  local after = level + cost
+  local allowed = after <= burst + EPSILON
   return {
-    allowed = over <= 0,
-    retry = over > 0 and over or 0,
-    remaining_before = math.floor((room - level) / step + 0.001),
-    reset_before = level,
-    remaining_after = math.floor((room - (after - now)) / step + 0.001),
-    reset_after = after - now,
-    value = struct.pack("<d", after),
-    ttl = after - now,
+    allowed = allowed,
+    retry = allowed and 0 or (after - burst) * step,
+    remaining_before = math.floor(burst - level + EPSILON),
+    reset_before = level * step,
+    remaining_after = math.floor(burst - after + EPSILON),
+    reset_after = after * step,
+    value = struct.pack("<dd", now, after),
+    ttl = after * step,
   }
 end
 
@@ -30,12 +34,13 @@ local function window(raw, now, limit, period, cost)
   local previous, current = 0, 0
   if raw then
     local at, p, c = struct.unpack("<ddd", raw)
-    if at >= index then previous, current = p, c
+    -- The next window's: a clock that was set back a little. From further ahead: forgotten.
+    if at == index or at == index + 1 then previous, current = p, c
     elseif at == index - 1 then previous = c end
   end
   local fraction = elapsed / period
   local estimate = previous * (1 - fraction) + current
-  local allowed = estimate + cost <= limit
+  local allowed = estimate + cost <= limit + EPSILON
   local retry = 0
   if not allowed then
     if current + cost <= limit then
@@ -47,9 +52,9 @@ local function window(raw, now, limit, period, cost)
   return {
     allowed = allowed,
     retry = retry,
-    remaining_before = math.max(0, math.floor(limit - estimate + 0.001)),
+    remaining_before = math.max(0, math.floor(limit - estimate + EPSILON)),
     reset_before = period - elapsed,
-    remaining_after = math.max(0, math.floor(limit - estimate - cost + 0.001)),
+    remaining_after = math.max(0, math.floor(limit - estimate - cost + EPSILON)),
     reset_after = period - elapsed,
     value = struct.pack("<ddd", index, previous, current + cost),
     ttl = 2 * period - elapsed,

@@ -14,8 +14,10 @@ const functionCode = `#!lua name=${library}\n${source}\nredis.register_function(
 const script = `${source}\nreturn decide(KEYS, ARGV)\n`;
 const scriptHash = createHash("sha1").update(script).digest("hex");
 
-/** Longest wait for one answer, in milliseconds: a slow limiter must not become a slow gateway. */
-const COMMAND_TIMEOUT_MS = 20;
+/** Longest wait for a decision, in milliseconds: a slow limiter must not become a slow gateway. */
+const DECISION_TIMEOUT_MS = 20;
+/** Longest wait for everything else: a handshake over TLS may take its time. */
+const COMMAND_TIMEOUT_MS = 2_000;
 const LONGEST_RECONNECT_DELAY_MS = 1_000;
 const FIELDS = 4;
 
@@ -42,11 +44,14 @@ export function connectRedis(url: string): Redis {
 /** Counters in a Redis that answers; errors pass to the caller, who has a breaker. */
 export class RedisStore implements LimitStore {
   readonly #redis: Redis;
+  readonly #timeoutMs: number;
   /** Servers before 7.0, and those whose operator forbids it, have no functions: a cached script does the same there. */
   #mode: "function" | "script" = "function";
 
-  constructor(redis: Redis) {
+  /** @param timeoutMs Longest wait for a decision. */
+  constructor(redis: Redis, timeoutMs = DECISION_TIMEOUT_MS) {
     this.#redis = redis;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Whether the server runs functions, or a script is used in their place. */
@@ -105,7 +110,8 @@ export class RedisStore implements LimitStore {
     const attributes = { "db.system.name": "redis", "db.operation.name": command };
     const span = tracer.startSpan(`redis ${command}`, { kind: SpanKind.CLIENT, attributes });
     try {
-      return (await this.#redis.call(command, code, keys.length, ...keys, ...args)) as number[];
+      const reply = this.#redis.call(command, code, keys.length, ...keys, ...args);
+      return (await within(this.#timeoutMs, reply)) as number[];
     } catch (error) {
       markFailed(span, error as Error);
       throw error;
@@ -113,6 +119,14 @@ export class RedisStore implements LimitStore {
       span.end();
     }
   }
+}
+
+/** Rejects when the time is up; what comes later is dropped. */
+function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`No answer within ${milliseconds} ms`)), milliseconds);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 function markFailed(span: Span, error: Error): void {

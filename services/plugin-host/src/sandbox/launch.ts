@@ -62,9 +62,7 @@ export async function launch(unchecked: SandboxSpec, context: LaunchContext): Pr
     throw new SandboxError("SANDBOX_START_FAILED", `cannot start ${spec.name}: ${reasonOf(error)}`, { cause: error });
   }
   const tracked = new TrackedProcess(child, leaf);
-  // Keeps what is written before anybody listens; Node.js throws unread output away when a process ends.
-  const hold = (): void => {};
-  for (const stream of [child.stdout, child.stderr]) stream.on("readable", hold);
+  for (const stream of [child.stdout, child.stderr]) keepUntilRead(stream);
   try {
     await untilReady(spec, child, tracked, context.startTimeoutMs);
   } catch (error) {
@@ -72,7 +70,6 @@ export async function launch(unchecked: SandboxSpec, context: LaunchContext): Pr
     throw error;
   }
   if (leaf === undefined) tracked.watch(spec.limits, context.sampleIntervalMs);
-  for (const stream of [child.stdout, child.stderr]) stream.off("readable", hold);
   return tracked;
 }
 
@@ -108,6 +105,16 @@ function spawnChild(spec: SandboxSpec, context: LaunchContext, leaf: CgroupLeaf 
       .join(""),
   );
   return child as PipedChild;
+}
+
+/** Node.js throws unread output away when a process ends, unless somebody waits to read it: so somebody does. */
+function keepUntilRead(stream: Readable): void {
+  const wait = (): void => {};
+  const release = (event: string | symbol): void => {
+    if (event !== "data") return;
+    stream.off("readable", wait).off("newListener", release);
+  };
+  stream.on("readable", wait).on("newListener", release);
 }
 
 async function untilReady(

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { duplexPair, PassThrough } from "node:stream";
 import { test } from "node:test";
+import { Guard } from "../../src/permissions/guard.ts";
 import { foreignSpans } from "../../src/protocol/foreign-spans.ts";
 import {
   defaultHostCallLimits,
@@ -8,6 +9,7 @@ import {
   type HostMethods,
   serveHostCalls,
 } from "../../src/protocol/host-calls.ts";
+import { createHostMethods } from "../../src/protocol/host-methods.ts";
 import { nestsDeeperThan, printable, readLines } from "../../src/protocol/lines.ts";
 import { until } from "../support/until.ts";
 
@@ -192,4 +194,17 @@ test("calls in flight are aborted when the plugin ends", async () => {
   await new Promise((resolve) => setImmediate(resolve));
   served.close();
   await until("it is aborted", () => aborted);
+});
+
+test("a plugin can write to its log through the host, at a level that is known", async () => {
+  const lines: string[] = [];
+  const leases = { lease: () => Promise.resolve(undefined), revokeAll: () => Promise.resolve() };
+  const methods = createHostMethods({ guard: new Guard([]), leases, log: (text) => lines.push(text) });
+  const { ask, answers } = hostCalls(methods);
+  ask(1, "host/log", { level: "warn", message: "careful" });
+  ask(2, "host/log", { level: "shout", message: "hello" });
+  ask(3, "host/log", { message: 7 });
+  await until("all are answered", () => answers.length === 3);
+  assert.deepEqual(lines, ["[warn] careful", "[info] hello"]);
+  assert.equal(answers.find(({ id }) => id === 3)?.error?.data?.reason, "INVALID_ARGUMENT");
 });

@@ -14,7 +14,7 @@ const folder = fileURLToPath(new URL(".", import.meta.url));
 export async function startTestServer(
   t: TestContext,
   flags: readonly string[] = [],
-  more: Partial<InstanceOptions> & { figures?: Partial<InstanceFigures> } = {},
+  more: Partial<Omit<InstanceOptions, "figures">> & { figures?: Partial<InstanceFigures> } = {},
 ) {
   const sandbox = new FakeSandbox();
   const log = new PluginLog();

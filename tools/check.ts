@@ -1,0 +1,83 @@
+// Every check of the project, in the order in which a fault is cheapest to find. Ends with "N passed, N failed".
+import { spawn } from "node:child_process";
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+const COVERED = ["packages/*/src/**", "services/*/src/**", "cli/src/**", "plugins/*/src/**"];
+const LINES_COVERED = 80;
+const only = process.argv.slice(2);
+
+function run(command: string, args: readonly string[], keep: boolean): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+        if (keep) process.stdout.write(chunk);
+      });
+    child.on("error", (error) => resolve({ code: 1, output: `${output}${error.message}` }));
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+/** A tool that is right or wrong as a whole; its words are shown when it is wrong. */
+async function tool(command: string, ...args: string[]): Promise<Outcome> {
+  const { code, output } = await run(command, args, false);
+  if (code !== 0) console.log(output);
+  return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+/** A run of tests; one that finds none has failed. */
+async function tests(...args: string[]): Promise<Outcome> {
+  const { code, output } = await run("node", ["--test", "--test-timeout=120000", ...args], true);
+  const count = (name: string): number => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
+  const passed = count("pass");
+  const failed = count("fail") + count("cancelled");
+  return { passed, failed: code !== 0 || passed === 0 ? Math.max(1, failed) : failed };
+}
+
+/** Generated files as they are committed and as they would be generated now. */
+async function drift(): Promise<Outcome> {
+  const before = await run("git", ["status", "--porcelain", "proto/gen"], false);
+  const generated = await tool("npm", "run", "--silent", "proto");
+  const after = await run("git", ["status", "--porcelain", "proto/gen"], false);
+  if (generated.failed || before.output === after.output) return generated;
+  console.log(`proto/gen is not what proto/ generates: run "npm run proto" and commit it\n${after.output}`);
+  return { passed: 0, failed: 1 };
+}
+
+const coverage = [
+  "--experimental-test-coverage",
+  `--test-coverage-lines=${LINES_COVERED}`,
+  ...COVERED.map((glob) => `--test-coverage-include=${glob}`),
+];
+
+const checks: Record<string, () => Promise<Outcome>> = {
+  types: () => tool("tsc", "--noEmit"),
+  lint: () => tool("oxlint", "--type-aware", "--deny-warnings"),
+  format: () => tool("oxfmt", "--check", "."),
+  "buf lint": () => tool("buf", "lint"),
+  "buf breaking": () => tool("buf", "breaking", "proto/gen/descriptors.binpb", "--against", "proto/baseline.binpb"),
+  "generated code": drift,
+  tests: () =>
+    tests("--test-concurrency=2", ...coverage, "{packages,services,cli,plugins,sdk,tools}/**/test/**/*.test.ts"),
+  "end to end": () => tests("--test-concurrency=1", "e2e/test/**/*.test.ts"),
+};
+
+let passed = 0;
+let failed = 0;
+for (const [name, check] of Object.entries(checks)) {
+  if (only.length > 0 && !only.includes(name)) continue;
+  const started = performance.now();
+  const outcome = await check();
+  passed += outcome.passed;
+  failed += outcome.failed;
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${outcome.failed === 0 ? "ok    " : "FAILED"} ${name} (${seconds} s)`);
+}
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
