@@ -4,7 +4,8 @@ import { join } from "node:path";
 export interface StackLayout {
   readonly dataDir: string;
   readonly natsUrl: string;
-  readonly redisPath: string;
+  /** Undefined: the limiter works in memory. */
+  readonly redisPath: string | undefined;
   readonly httpHost: string;
   readonly httpPort: number;
   readonly credentialsOf: (service: string) => string;
@@ -30,7 +31,7 @@ export function serviceEnvironment(layout: StackLayout, service: string, instanc
     gateway: {
       WARREN_HTTP_HOST: layout.httpHost,
       WARREN_HTTP_PORT: String(layout.httpPort),
-      WARREN_REDIS_URL: `unix://${layout.redisPath}`,
+      ...(layout.redisPath ? { WARREN_REDIS_URL: `unix://${layout.redisPath}` } : {}),
     },
     auth: {
       WARREN_OPERATOR_TOKEN_FILE: operatorTokenFile(dataDir),

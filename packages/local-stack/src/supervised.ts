@@ -6,6 +6,8 @@ export interface SupervisedOptions {
   /** Starts it; resolves when it does its work. */
   readonly start: () => Promise<ManagedProcess>;
   readonly say: (text: string) => void;
+  /** Called when it has started or ended. */
+  readonly onChange?: () => void;
 }
 
 const FIRST_DELAY_MS = 50;
@@ -46,9 +48,11 @@ export class Supervised {
 
   #follow(running: ManagedProcess): void {
     this.#process = running;
+    this.#options.onChange?.();
     const started = Date.now();
     void running.ended.then((ending) => {
       this.#process = undefined;
+      this.#options.onChange?.();
       if (this.#stopped) return;
       if (Date.now() - started > STEADY_MS) this.#failures = 0;
       this.#options.say(`ended by itself (${describe(ending)}); starting it again`);

@@ -1,3 +1,4 @@
 export { silentLog, startNats, type TestNats } from "./nats.ts";
 export { startRedis, type TestRedis } from "./redis.ts";
+export { type Answer, type Json, startStack, type TestStack, type TestStackOptions } from "./stack.ts";
 export { waitUntil } from "@warren/local-stack";

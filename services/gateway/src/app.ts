@@ -47,6 +47,8 @@ export interface GatewayDependencies {
   readonly services: readonly string[];
   /** Time between two signs of life on a quiet stream, in milliseconds. */
   readonly heartbeatMs?: number;
+  /** Longest time for the headers of a request, in milliseconds; default 10,000. */
+  readonly headersTimeoutMs?: number;
   /** Also count memory, CPU and event loop of the process. */
   readonly processMetrics?: boolean;
   /** Where uploads are kept while they arrive. */
@@ -68,7 +70,7 @@ const HEARTBEAT_MS = 15_000;
 
 /** Wires a gateway. */
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
-  const { config, policy, mesh, state, log, redis, version, services } = deps;
+  const { config, mesh, state, log, redis, version, services } = deps;
   const metrics = createMetrics(deps.processMetrics ?? false);
   const limiter = await openLimiter(deps, metrics);
   const authenticator = new Authenticator({
@@ -96,7 +98,8 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     addresses: new ClientAddress(config.trustProxy),
     decisions: metrics.decisions,
   });
-  const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active });
+  const { headersTimeoutMs } = deps;
+  const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
   const { app, stopping } = server;
   const routes = contractRoutes(methods.values());
   serveContract(app, routes, {

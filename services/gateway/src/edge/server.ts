@@ -1,7 +1,7 @@
 // The HTTP server: its bounds, its parsers, what surrounds every route, and its orderly end.
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
-import type { MeshLog } from "@warren/mesh";
+import { type MeshLog, RpcError, StatusCode } from "@warren/mesh";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { Gauge } from "prom-client";
 import type { GatewayConfig } from "../config.ts";
@@ -9,7 +9,7 @@ import type { Admission } from "./admission.ts";
 import { fromFastify, onClientError } from "./framework-errors.ts";
 import { BODY_LIMIT, isJson, parseJsonBody, unsupportedMediaType } from "./json-body.ts";
 import type { UnknownRoutes } from "./not-found.ts";
-import { PROBLEM_TYPE, problemOf } from "./problem.ts";
+import { PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
 
 export interface ServerDependencies {
@@ -19,6 +19,8 @@ export interface ServerDependencies {
   readonly unknown: UnknownRoutes;
   readonly log: MeshLog;
   readonly active: Gauge;
+  /** Longest time for the headers of a request, in milliseconds. */
+  readonly headersTimeoutMs?: number | undefined;
 }
 
 /** A server to which routes can be added. */
@@ -35,7 +37,7 @@ const bounds = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 120_000,
-  connectionsCheckingInterval: 1_000,
+  connectionsCheckingInterval: 500,
   // Longer than the idle time of common load balancers, so that it is they who close.
   keepAliveTimeout: 65_000,
   // A missing Host is told as a problem like any other.
@@ -47,14 +49,16 @@ const LONGEST_PATH_VARIABLE = bounds.maxHeaderSize;
 const LAST_WORDS_MS = 500;
 
 /** Makes the server. */
-export function createServer({ config, contexts, admission, unknown, log, active }: ServerDependencies): HttpServer {
+export function createServer(deps: ServerDependencies): HttpServer {
+  const { config, contexts, admission, unknown, log, active, headersTimeoutMs = bounds.headersTimeout } = deps;
   const stopping = new AbortController();
   let accepting = true;
   const send = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const { id } = contexts.of(request.raw);
-    const problem = problemOf(fromFastify(thrown) ?? thrown, (err) =>
-      log.error({ err, requestId: id }, "A request failed"),
-    );
+    const cut = stopping.signal.aborted && thrown instanceof RpcError && thrown.code === StatusCode.CANCELLED;
+    const problem = cut
+      ? unavailable("The gateway is stopping", 1, "STOPPING")
+      : problemOf(fromFastify(thrown) ?? thrown, (err) => log.error({ err, requestId: id }, "A request failed"));
     // As bytes: to text the framework would add a charset, which the media type does not have.
     const body = Buffer.from(JSON.stringify(problem.toJSON(id)));
     return reply
@@ -84,7 +88,7 @@ export function createServer({ config, contexts, admission, unknown, log, active
     clientErrorHandler: (error, socket) => onClientError(error, socket),
     serverFactory: (handler) => {
       const serve = listener(handler);
-      const server = createHttpServer(bounds, serve);
+      const server = createHttpServer({ ...bounds, headersTimeout: headersTimeoutMs }, serve);
       server.maxConnections = config.maxConnections;
       // An expectation nobody knows is no reason not to answer.
       server.on("checkExpectation", serve);

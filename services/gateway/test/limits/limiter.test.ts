@@ -73,7 +73,8 @@ test("a request over its limit is 429 with the policy, and the headers say when 
   const [, r, time] = /^"chat";r=(\d+);t=(\d+)$/.exec(denied.headers.get("ratelimit") ?? "") ?? [];
   const retryAfter = Number(denied.headers.get("retry-after"));
   assert.equal(r, "0");
-  assert.ok(retryAfter >= Number(time) && retryAfter >= 1 && retryAfter <= 60);
+  // The end of this minute, and the tenth of the next by which one of ten has faded.
+  assert.ok(retryAfter >= Number(time) && retryAfter >= 1 && retryAfter <= 66, String(retryAfter));
   assert.equal(denied.headers.get("x-ratelimit-limit"), "10");
   const allowed = await gateway.call("GET", "/v1/sessions");
   assert.equal(allowed.status, 200, "another class has its own");

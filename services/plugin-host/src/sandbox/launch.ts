@@ -133,10 +133,12 @@ async function untilReady(
     }, timeoutMs);
   });
   const started = async (): Promise<void> => {
+    // Both at once: what nobody waits for is thrown away when a short-lived plugin has already ended.
+    const ready = readAll(child, FD.ready);
     const info = await readAll(child, FD.info);
     const pid = /"child-pid":\s*(\d+)/.exec(info)?.[1];
     if (pid !== undefined) await tracked.begin(Number(pid));
-    if ((await readAll(child, FD.ready)) === "r") return;
+    if ((await ready) === "r") return;
     throw await failure(spec, child, tracked);
   };
   try {
