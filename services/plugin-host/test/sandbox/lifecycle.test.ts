@@ -11,6 +11,7 @@ import { text } from "node:stream/consumers";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createBubblewrapSandbox, SandboxError } from "../../src/sandbox/sandbox.ts";
+import type { EnforcementReport } from "../../src/sandbox/sandbox.ts";
 import { leavesOf, NODE, pluginOf, processesWith, run, start, temporaryFolder, until } from "./helpers.ts";
 
 const HOST = fileURLToPath(new URL("./fixtures/host.ts", import.meta.url));
@@ -82,6 +83,13 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "${marker
       await started.exited;
       assert.equal((await read(started.stdout)).length, 100_001);
     }
+  });
+
+  test("a plugin that ends at once has started all the same", async (t) => {
+    const sandbox = await createBubblewrapSandbox();
+    const spec = { ...pluginOf(t, "main.py", ""), command: ["/bin/true"] as const };
+    const starts = Array.from({ length: 20 }, async () => (await sandbox.start(spec)).exited);
+    for (const exit of await Promise.all(starts)) assert.deepEqual(exit, { code: 0, signal: null, cause: "exit" });
   });
 
   test("no descriptor stays open after many starts, ends and failures", async (t) => {
@@ -162,14 +170,14 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "${marker
     const command = [...spec.command, marker];
     const host = spawn(process.execPath, [HOST, "{}", JSON.stringify({ ...spec, command })]);
     t.after(() => host.kill("SIGKILL"));
-    await once(createInterface(host.stdout), "line");
+    const [first] = await once(createInterface(host.stdout), "line");
     const { pid } = host;
     assert.ok(pid !== undefined);
-    const leaves = await leavesOf(pid);
+    const { limits } = JSON.parse(String(first)) as EnforcementReport;
+    assert.equal((await leavesOf(pid)).length > 0, limits.memory.enforcedBy.startsWith("kernel cgroup"));
     host.kill("SIGKILL");
     await once(host, "exit");
     await until(async () => (await processesWith(marker)).length === 0);
-    assert.deepEqual(await leavesOf(pid), leaves);
     await createBubblewrapSandbox();
     assert.deepEqual(await leavesOf(pid), []);
   });
