@@ -34,11 +34,10 @@ export interface Config {
 export function readConfig(env: NodeJS.ProcessEnv = process.env, folder: string = process.cwd()): Config {
   const set = (name: string): string | undefined => env[name]?.trim() || undefined;
   const home = set("HOME") ?? homedir();
-  const httpPort = wholeNumber("WARREN_HTTP_PORT", set("WARREN_HTTP_PORT") ?? "8080", 1, 65_535);
-  wholeNumber("WARREN_GRPC_PORT", set("WARREN_GRPC_PORT") ?? "8081", 1, 65_535);
+  const httpPort = wholeNumber("WARREN_HTTP_PORT", set("WARREN_HTTP_PORT") ?? "8080", 0, 65_535);
   return {
     all: env,
-    url: set("WARREN_URL") ?? (set("WARREN_HTTP_PORT") ? localUrl(httpPort) : undefined),
+    url: set("WARREN_URL") ?? (httpPort > 0 && set("WARREN_HTTP_PORT") ? localUrl(httpPort) : undefined),
     httpPort,
     dataDir: resolve(folder, set("WARREN_DATA_DIR") ?? ".warren"),
     pluginHosts: wholeNumber("WARREN_PLUGIN_HOSTS", set("WARREN_PLUGIN_HOSTS") ?? "1", 1, 64),

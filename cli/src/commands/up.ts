@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import { resolve } from "node:path";
 import { wholeNumber } from "../config.ts";
-import type { Context, GlobalOptions } from "../context.ts";
+import { connectAsOperator, type Context, type GlobalOptions } from "../context.ts";
 import { CliError, ExitCode } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
+import { installFirstPlugins } from "./first-plugins.ts";
 import type { Terminal } from "../output/terminal.ts";
 import type { RunningStack } from "../parts.ts";
 
@@ -18,15 +19,16 @@ export function registerUp(program: Command, context: Context): void {
   program
     .command("up")
     .description("start a mesh on this machine, until Ctrl-C")
-    .option("--port <port>", "HTTP port (WARREN_HTTP_PORT, 8080)")
+    .option("--port <port>", "HTTP port (WARREN_HTTP_PORT, 8080); 0: any free one")
     .option("--data-dir <folder>", "where everything that lasts is kept (WARREN_DATA_DIR, .warren)")
     .option("--plugin-hosts <count>", "how many plugin hosts to start (WARREN_PLUGIN_HOSTS, 1)")
     .action(async (_options: UpOptions, command: Command) => up(context, command.optsWithGlobals<UpOptions>()));
 }
 
-async function up({ config, terminal, startLocalStack }: Context, options: UpOptions): Promise<void> {
+async function up(context: Context, options: UpOptions): Promise<void> {
+  const { config, terminal, startLocalStack } = context;
   const settings = {
-    httpPort: options.port === undefined ? config.httpPort : wholeNumber("--port", options.port, 1, 65_535),
+    httpPort: options.port === undefined ? config.httpPort : wholeNumber("--port", options.port, 0, 65_535),
     env: config.all,
     dataDir: options.dataDir === undefined ? config.dataDir : resolve(options.dataDir),
     pluginHosts:
@@ -44,7 +46,11 @@ async function up({ config, terminal, startLocalStack }: Context, options: UpOpt
       });
     });
     // A wish to stop that came while it started is met now: only a whole stack can be stopped in order.
-    if (!wish.made) announce(terminal, stack, options.json);
+    if (!wish.made) {
+      const client = await connectAsOperator(context, { url: stack.url, tokenFile: stack.operatorTokenFile });
+      for (const problem of await installFirstPlugins(context, client)) terminal.note(oneLine(problem));
+      announce(terminal, stack, options.json);
+    }
     await wish.promise;
     await stack.stop();
     terminal.note("stopped");

@@ -179,13 +179,8 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
       collect(packageDigest);
     },
   });
-  // These two buckets live in the server's memory: a server that was started anew has lost them.
-  const reopen = async (): Promise<void> => {
-    await mesh.kv("plugin_status", protoCodec<PluginStatus>(PluginStatus));
-    await mesh.kv("plugin_hosts", jsonCodec<Member>());
-    publisher.refresh();
-  };
-  const forget = mesh.onReconnect(() => void reopen().catch(warn("What hosts say of plugins could not be kept")));
+  // What this host said may have expired while it could not say it again.
+  const forget = mesh.onReconnect(() => publisher.refresh());
   health.check("isolation", () => sandbox.check());
   await mesh.serve(PluginServiceDefinition, handlers);
   supervisor.start();

@@ -9,6 +9,7 @@ import { oneLine } from "../../output/sanitize.ts";
 import type { PackedPlugin } from "../../parts.ts";
 import { stateOf } from "./list.ts";
 import { packed } from "./packed.ts";
+import { upload } from "./upload.ts";
 
 interface AddOptions extends GlobalOptions {
   readonly mcp?: string;
@@ -70,13 +71,7 @@ async function sourceFromFolder(
 ): Promise<{ packageDigest: string; grants: readonly string[] }> {
   const plugin = await packed(context, folder);
   const grants = await agreedGrants(context, plugin, options);
-  const stored = await client.json({ method: "POST", path: "/v1/packages", body: plugin.bytes, timeout: 120_000 });
-  if (stored["digest"] !== plugin.digest)
-    throw new CliError(
-      ExitCode.failure,
-      `the package changed on its way: ${plugin.digest} was sent, ${oneLine(String(stored["digest"]))} arrived`,
-      "try again",
-    );
+  await upload(client, plugin);
   return { packageDigest: plugin.digest, grants };
 }
 

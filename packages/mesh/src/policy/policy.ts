@@ -9,8 +9,6 @@ export interface StateSpec {
   readonly maxBytes: number;
   /** How long an entry lives, in milliseconds; absent: until it is deleted. */
   readonly ttlMs?: number;
-  /** Kept in memory only: worthless after a restart. */
-  readonly volatile?: boolean;
 }
 
 /** What one service does on the mesh. */
@@ -47,12 +45,12 @@ export const state = {
   secrets: { name: "secrets", kind: "kv", maxBytes: 256 * MiB },
   secrets_keyring: { name: "secrets_keyring", kind: "kv", maxBytes: MiB },
   plugins: { name: "plugins", kind: "kv", maxBytes: 64 * MiB },
-  plugin_status: { name: "plugin_status", kind: "kv", maxBytes: 64 * MiB, ttlMs: 10_000, volatile: true },
-  plugin_hosts: { name: "plugin_hosts", kind: "kv", maxBytes: 8 * MiB, ttlMs: 10_000, volatile: true },
+  plugin_status: { name: "plugin_status", kind: "kv", maxBytes: 64 * MiB, ttlMs: 10_000 },
+  plugin_hosts: { name: "plugin_hosts", kind: "kv", maxBytes: 8 * MiB, ttlMs: 10_000 },
   plugin_packages: { name: "plugin_packages", kind: "objects", maxBytes: 2048 * MiB },
   agent_sessions: { name: "agent_sessions", kind: "stream", maxBytes: 1024 * MiB },
   agent_session_index: { name: "agent_session_index", kind: "kv", maxBytes: 128 * MiB },
-  agent_turns: { name: "agent_turns", kind: "kv", maxBytes: 16 * MiB, ttlMs: 10_000, volatile: true },
+  agent_turns: { name: "agent_turns", kind: "kv", maxBytes: 16 * MiB, ttlMs: 10_000 },
 } as const satisfies Record<string, StateSpec>;
 
 const AUTH = "warren.auth.v1.AuthService";

@@ -5,6 +5,8 @@ import { RpcError, StatusCode } from "../status.ts";
 
 /** JetStream's code for an append or update whose expected sequence was not the last. */
 const WRONG_LAST_SEQUENCE = 10_071;
+/** How long one operation may take, in milliseconds. */
+const OPERATION_MS = 10_000;
 /** How long a reader waits for the owner to create a bucket, in milliseconds. */
 const CREATION_PATIENCE_MS = 30_000;
 
@@ -26,18 +28,20 @@ export function isConflict(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
 }
 
-/** Runs an operation on state; what JetStream and the connection throw becomes an RpcError. */
+/** Runs an operation on state, within `timeoutMs`; what JetStream and the connection throw becomes an RpcError. */
 export async function operate<T>(
   { connection }: StateDependencies,
   what: string,
   operation: () => Promise<T>,
+  timeoutMs = OPERATION_MS,
 ): Promise<T> {
   connection.assertUp();
   // nats.js lets a request wait out its whole timeout when the connection is lost meanwhile.
-  const lost = Promise.withResolvers<never>();
-  const stop = connection.onLost(() => lost.reject(unavailable(what)));
+  const ended = Promise.withResolvers<never>();
+  const stop = connection.onLost(() => ended.reject(unavailable(what)));
+  const timer = setTimeout(() => ended.reject(unavailable(what, new Error(`no answer in ${timeoutMs} ms`))), timeoutMs);
   try {
-    return await Promise.race([operation(), lost.promise]);
+    return await Promise.race([operation(), ended.promise]);
   } catch (cause) {
     if (cause instanceof RpcError) throw cause;
     if (isConflict(cause))
@@ -45,6 +49,7 @@ export async function operate<T>(
     throw unavailable(what, cause);
   } finally {
     stop();
+    clearTimeout(timer);
   }
 }
 

@@ -3,26 +3,32 @@ import type { Connection } from "../connection.ts";
 import type { Change } from "./kv.ts";
 
 const RETRY_MS = 100;
+/** How often within an entry's life its end is looked for. */
+const EXPIRY_CHECKS = 10;
+
+type Watch<T> = (signal: AbortSignal) => AsyncIterable<Change<T> | "caught-up">;
 
 /** A bucket's values, in memory. While NATS is away it holds what it knew. */
 export class KvCache<T> {
-  readonly #watch: (signal: AbortSignal) => AsyncIterable<Change<T> | "caught-up">;
+  readonly #watch: Watch<T>;
   readonly #connection: Connection;
-  readonly #values = new Map<string, { value: T; revision: number }>();
+  readonly #ttlMs: number | undefined;
+  readonly #values = new Map<string, { value: T; revision: number; storedAt: number }>();
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #closed = new AbortController();
+  #expiring: NodeJS.Timeout | undefined;
 
-  private constructor(watch: (signal: AbortSignal) => AsyncIterable<Change<T> | "caught-up">, connection: Connection) {
+  private constructor(watch: Watch<T>, connection: Connection, ttlMs: number | undefined) {
     this.#watch = watch;
     this.#connection = connection;
+    this.#ttlMs = ttlMs;
+    // JetStream tells nobody that an entry's time is over.
+    if (ttlMs) this.#expiring = setInterval(() => this.#expire(), ttlMs / EXPIRY_CHECKS).unref();
   }
 
   /** Opens a cache; resolves when it holds all that the bucket held. */
-  static async open<T>(
-    watch: (signal: AbortSignal) => AsyncIterable<Change<T> | "caught-up">,
-    connection: Connection,
-  ): Promise<KvCache<T>> {
-    const cache = new KvCache(watch, connection);
+  static async open<T>(watch: Watch<T>, connection: Connection, ttlMs?: number): Promise<KvCache<T>> {
+    const cache = new KvCache(watch, connection, ttlMs);
     await new Promise<void>((complete) => void cache.#follow(complete));
     return cache;
   }
@@ -48,6 +54,7 @@ export class KvCache<T> {
   /** Ends the watch. */
   close(): void {
     this.#closed.abort();
+    clearInterval(this.#expiring);
   }
 
   async #follow(complete: () => void): Promise<void> {
@@ -63,8 +70,7 @@ export class KvCache<T> {
     let caughtUp = false;
     for await (const change of this.#watch(this.#closed.signal)) {
       if (change === "caught-up") {
-        for (const [key, { revision }] of this.#values)
-          if (!seen.has(key)) this.#apply({ key, value: undefined, revision });
+        for (const [key, { revision }] of this.#values) if (!seen.has(key)) this.#remove(key, revision);
         caughtUp = true;
         seen.clear();
         complete();
@@ -79,9 +85,19 @@ export class KvCache<T> {
     const known = this.#values.get(change.key);
     if (known && change.value !== undefined && change.revision <= known.revision) return;
     if (!known && change.value === undefined) return;
-    if (change.value === undefined) this.#values.delete(change.key);
-    else this.#values.set(change.key, { value: change.value, revision: change.revision });
+    const { key, value, revision } = change;
+    if (value === undefined) this.#values.delete(key);
+    else this.#values.set(key, { value, revision, storedAt: change.created.getTime() });
     for (const listener of this.#listeners) listener(change);
+  }
+
+  #remove(key: string, revision: number): void {
+    this.#apply({ key, value: undefined, revision, created: new Date() });
+  }
+
+  #expire(): void {
+    const before = Date.now() - (this.#ttlMs ?? 0);
+    for (const [key, { revision, storedAt }] of this.#values) if (storedAt < before) this.#remove(key, revision);
   }
 
   #pause(): Promise<void> {

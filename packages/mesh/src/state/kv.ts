@@ -24,6 +24,8 @@ export interface Change<T> {
   /** Undefined: deleted. */
   readonly value: T | undefined;
   readonly revision: number;
+  /** When the change was stored. */
+  readonly created: Date;
 }
 
 /** A bucket of values of one type. Keys are any text; dots part them into tokens, by which prefixes select. */
@@ -32,10 +34,12 @@ export class Kv<T> {
   readonly #name: string;
   readonly #codec: Codec<T>;
   readonly #deps: StateDependencies;
+  readonly #ttlMs: number | undefined;
 
-  private constructor(bucket: KV, name: string, codec: Codec<T>, deps: StateDependencies) {
+  private constructor(bucket: KV, spec: StateSpec, codec: Codec<T>, deps: StateDependencies) {
     this.#bucket = bucket;
-    this.#name = name;
+    this.#name = spec.name;
+    this.#ttlMs = spec.ttlMs;
     this.#codec = codec;
     this.#deps = deps;
   }
@@ -48,7 +52,7 @@ export class Kv<T> {
       replicas: deps.replicas,
       max_bytes: spec.maxBytes,
       allow_direct: false,
-      storage: spec.volatile ? ("memory" as const) : ("file" as const),
+      storage: "file" as const,
       ...(spec.ttlMs ? { ttl: spec.ttlMs } : {}),
     };
     const open = () => (owner ? manager.create(spec.name, options) : manager.open(spec.name, { allow_direct: false }));
@@ -58,7 +62,7 @@ export class Kv<T> {
       await opened.status();
       return opened;
     });
-    return new Kv(bucket, spec.name, codec, deps);
+    return new Kv(bucket, spec, codec, deps);
   }
 
   /** The value of a key. */
@@ -153,7 +157,7 @@ export class Kv<T> {
       if (caughtUp) yield "caught-up";
       for await (const entry of watch) {
         const value = entry.operation === "PUT" ? this.#codec.decode(entry.value) : undefined;
-        yield { key: decodeKey(entry.key), value, revision: entry.revision };
+        yield { key: decodeKey(entry.key), value, revision: entry.revision, created: entry.created };
         if (caughtUp || entry.delta !== 0) continue;
         caughtUp = true;
         yield "caught-up";
@@ -167,7 +171,7 @@ export class Kv<T> {
 
   /** A copy in memory that a watch keeps fresh, also across a loss of the connection. Resolves when it is complete. */
   cached(): Promise<KvCache<T>> {
-    return KvCache.open((signal) => this.watch({ signal }), this.#deps.connection);
+    return KvCache.open((signal) => this.watch({ signal }), this.#deps.connection, this.#ttlMs);
   }
 
   async #isEmpty(prefix?: string): Promise<boolean> {

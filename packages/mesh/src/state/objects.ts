@@ -3,6 +3,9 @@ import { type ObjectStore, Objm } from "@nats-io/obj";
 import type { StateSpec } from "../policy/policy.ts";
 import { awaitCreation, operate, type StateDependencies } from "./jetstream.ts";
 
+/** How long the transfer of an object may take, in milliseconds. */
+const TRANSFER_MS = 120_000;
+
 /** A bucket of objects. */
 export class ObjectBucket {
   readonly #store: ObjectStore;
@@ -27,10 +30,11 @@ export class ObjectBucket {
 
   /** Stores an object, replacing one of the same name. */
   put(name: string, data: Uint8Array | ReadableStream<Uint8Array>): Promise<void> {
-    return operate(this.#deps, `Storing in ${this.#name}`, async () => {
+    const put = async (): Promise<void> => {
       if (data instanceof Uint8Array) await this.#store.putBlob({ name }, data);
       else await this.#store.put({ name }, data);
-    });
+    };
+    return operate(this.#deps, `Storing in ${this.#name}`, put, TRANSFER_MS);
   }
 
   /** An object's bytes as a stream, checked against its digest by the client; undefined when there is none. */

@@ -101,6 +101,11 @@ export function createServer(deps: ServerDependencies): HttpServer {
     if (template !== undefined) for (const each of [method].flat()) unknown.add(each, template);
   });
   app.addHook("onRequest", (request, reply) => admission.admit(request, reply));
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    // Decided when the response goes out: clients with more to send do so on a new connection, to another gateway.
+    if (!accepting) void reply.header("connection", "close");
+    done(null, payload);
+  });
   app.setErrorHandler((error, request, reply) => send(error, request, reply));
 
   const stop = async (graceMs: number): Promise<void> => {
