@@ -72,7 +72,7 @@ test("bad input is refused with a problem that names the field", async (t) => {
         assertProblem(answer, answer.status);
       }
     }
-    assertProblem(await stack.request("GET", "/v1/plugins/"), 404);
+    assertProblem(await stack.request("GET", "/v1/plugins/"), 400, "id");
     for (const sessionId of ["*", ">", "a.b", "a\u0000"])
       assertProblem(await chat({ message: "a", sessionId }), 400, "sessionId");
     const tool = await stack.request("POST", "/v1/plugins/clock/tools/%2A:call", { body: { arguments: {} } });
