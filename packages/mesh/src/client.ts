@@ -11,9 +11,10 @@ import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
 import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
 import { decodeStatus, RpcError, StatusCode } from "./status.ts";
 import { StreamReader } from "./stream/reader.ts";
-import { cancelSubject, keyToken, methodSubject } from "./subject.ts";
+import { cancelSubject, keyToken, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, inject, startClientSpan } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
+import { UnaryCall } from "./unary-call.ts";
 
 /** How long {@link Client.gather} waits for one more answer after the last, in milliseconds. */
 const GATHER_STALL_MS = 150;
@@ -172,38 +173,23 @@ export class Client {
   }
 
   #once(attempt: Attempt): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const { options, deadline, method } = attempt;
-      const route = this.#inbox.open((message) => {
-        finish();
-        const error = errorOf(message, method);
-        if (error) reject(error);
-        else resolve(message.data);
-      });
-      const finish = (): void => {
-        route.close();
-        timer.clear();
-        this.#pending.delete(fail);
-        options.signal?.removeEventListener("abort", cancel);
-      };
-      const fail = (error: RpcError): void => {
-        finish();
-        reject(error);
-      };
-      const cancel = (): void => {
-        this.#cancel(method, route);
-        fail(cancelled(method, options.signal));
-      };
-      const timer = this.#wheel.at(deadline, () => fail(expired(method)));
-      if (options.signal?.aborted) return fail(cancelled(method, options.signal));
-      options.signal?.addEventListener("abort", cancel);
-      this.#pending.add(fail);
-      try {
-        this.#publish(attempt, route);
-      } catch (error) {
-        fail(error as RpcError);
-      }
+    const { method, deadline, options } = attempt;
+    const call = new UnaryCall({
+      inbox: this.#inbox,
+      wheel: this.#wheel,
+      deadline,
+      signal: options.signal,
+      publish: (route) => this.#publish(attempt, route),
+      probe: (route) => this.#tellReplicas(probeSubject(method.service), route),
+      cancel: (route) => this.#tellReplicas(cancelSubject(method.service), route),
+      errorOf: (message) => errorOf(message, method),
+      expired: () => expired(method),
+      cancelled: () => cancelled(method, options.signal),
+      name: method.path,
     });
+    const fail = (error: RpcError): void => call.fail(error);
+    this.#pending.add(fail);
+    return call.answer.finally(() => this.#pending.delete(fail));
   }
 
   #open(attempt: Attempt): Promise<StreamReader> {
@@ -217,7 +203,7 @@ export class Client {
       onExpired: () => expired(method),
       onCancelled: () => cancelled(method, options.signal),
       errorOf: (message) => errorOf(message, method),
-      onUnaccepted: (route) => this.#cancel(method, route),
+      onUnaccepted: (route) => this.#tellReplicas(cancelSubject(method.service), route),
     });
     const fail = (error: RpcError): void => reader.fail(error);
     this.#pending.add(fail);
@@ -247,8 +233,9 @@ export class Client {
     this.#connection.nats.publish(subject, request, { reply: route.subject, headers: carried });
   }
 
-  #cancel(method: MethodContract, route: Route): void {
-    if (this.#connection.up) this.#connection.nats.publish(cancelSubject(method.service), route.subject);
+  /** Tells every replica something of a call: the route is its name. A replica that has it may answer there. */
+  #tellReplicas(subject: string, { subject: route }: Route): void {
+    if (this.#connection.up) this.#connection.nats.publish(subject, route, { reply: route });
   }
 
   #failPending(): void {

@@ -7,6 +7,8 @@ export const RPC_HEADER = "Warren-Rpc";
 export const CALLER_HEADER = "Warren-Caller";
 /** Set on a request for a stream: the frames and bytes that the client takes before it grants more: `256;1048576`. */
 export const STREAM_HEADER = "Warren-Stream";
+/** Set on the word of a replica that it still works on a call. */
+export const ALIVE_HEADER = "Warren-Alive";
 /** Set on an answer that is an error (ADR-32), so that `nats` tools read it too. */
 export const ERROR_CODE_HEADER = "Nats-Service-Error-Code";
 export const ERROR_HEADER = "Nats-Service-Error";

@@ -1,6 +1,6 @@
 // Serving methods: subscriptions, admission, checks before the handler, answers, and a drain that loses no call.
 import { context, type Span } from "@opentelemetry/api";
-import type { Msg, Subscription } from "@nats-io/transport-node";
+import { headers, type Msg, type Subscription } from "@nats-io/transport-node";
 import { methodContract, type MethodContract, violations } from "@warren/contract";
 import { Admission } from "./admission.ts";
 import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
@@ -8,13 +8,13 @@ import type { Connection, MeshLog } from "./connection.ts";
 import { deadlineWithin, now } from "./deadline.ts";
 import type { Handlers, MessageType, ServiceDefinition } from "./definition.ts";
 import { type Endpoint, EndpointStats } from "./endpoint.ts";
-import { CALLER_HEADER, errorHeaders, header, RPC_HEADER, STREAM_HEADER, unpackCall } from "./headers.ts";
+import { ALIVE_HEADER, CALLER_HEADER, errorHeaders, header, RPC_HEADER, STREAM_HEADER, unpackCall } from "./headers.ts";
 import { type Inbox, isInbox } from "./inbox.ts";
 import { Invocation } from "./invocation.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
 import { StreamWriter } from "./stream/writer.ts";
-import { cancelSubject, keyToken, methodSubject } from "./subject.ts";
+import { cancelSubject, keyToken, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, startServerSpan } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
 
@@ -41,6 +41,7 @@ export class Server {
   readonly endpoints = new Map<string, Endpoint>();
   readonly #deps: ServerDependencies;
   readonly #subscriptions = new Set<Subscription>();
+  readonly #control: Subscription[] = [];
   readonly #running = new Map<string, Invocation>();
   readonly #idle = new Set<() => void>();
   #inFlight = 0;
@@ -62,10 +63,13 @@ export class Server {
         contract.everyReplica ? undefined : this.#deps.name,
       );
     }
-    const cancel = this.#deps.connection.subscribe(cancelSubject(definition.fullName), (message) =>
-      this.#onCancel(message),
+    const { connection } = this.#deps;
+    const name = definition.fullName;
+    // Not drained with the endpoints: calls in flight can be asked for and cancelled until they are answered.
+    this.#control.push(
+      connection.subscribe(cancelSubject(name), (message) => this.#onCancel(message)),
+      connection.subscribe(probeSubject(name), (message) => this.#onProbe(message)),
     );
-    this.#subscriptions.add(cancel);
     await this.#deps.connection.nats.flush();
   }
 
@@ -96,6 +100,7 @@ export class Server {
       await new Promise<void>((resolve) => this.#idle.add(resolve));
       clearTimeout(cut);
     }
+    for (const subscription of this.#control.splice(0)) subscription.unsubscribe();
   }
 
   async #drainSubscription(subscription: Subscription): Promise<void> {
@@ -231,6 +236,14 @@ export class Server {
       return this.#answer(reply, encodeStatus(error), error);
     }
     connection.nats.publish(reply, payload, failure ? { headers: errorHeaders(failure.code, failure.message) } : {});
+  }
+
+  #onProbe(message: Msg): void {
+    const route = message.string();
+    if (!this.#running.has(route) || !isInbox(route)) return;
+    const alive = headers();
+    alive.set(ALIVE_HEADER, "1");
+    this.#deps.connection.nats.publish(route, undefined, { headers: alive });
   }
 
   #onCancel(message: Msg): void {

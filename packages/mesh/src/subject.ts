@@ -43,6 +43,11 @@ export function cancelSubject(service: string): string {
   return `mesh.${service}._cancel`;
 }
 
+/** Where callers ask all replicas of a service whether one of them still works on a call. */
+export function probeSubject(service: string): string {
+  return `mesh.${service}._probe`;
+}
+
 /** The subject of an event: `events.<name>[.<key>]`. */
 export function eventSubject(name: string, key?: string): string {
   return key === undefined ? `events.${name}` : `events.${name}.${encodeToken(key)}`;

@@ -18,6 +18,7 @@ test("a unary call", async (t) => {
       if (name === "known")
         throw new RpcError(StatusCode.NOT_FOUND, "there is no known", { reason: "GONE", retryAfterMs: 1500 });
       if (name === "bug") throw new TypeError("the password is hunter2");
+      if (name === "patient") await new Promise((resolve) => setTimeout(resolve, 5000));
       if (name === "slow")
         await new Promise((resolve) => {
           ctx.signal.addEventListener("abort", () => {
@@ -107,6 +108,36 @@ test("a unary call", async (t) => {
     await assert.rejects(call, { code: StatusCode.CANCELLED });
     while (aborted.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     assert.equal((aborted[0] as RpcError).code, StatusCode.CANCELLED);
+  });
+  await t.test("that takes long is not taken for lost while its handler works", async () => {
+    const call = secrets.getSecret({ name: "patient" }, { ...reader, timeoutMs: 20_000 });
+    assert.equal((await call).value, "device:d1");
+  });
+  await t.test("whose replica is gone fails long before its deadline, and is not made twice", async () => {
+    const doomed = await nats.connect("secrets");
+    const other = await nats.connect("gateway");
+    await server.drain(100);
+    const entered = Promise.withResolvers<void>();
+    let runs = 0;
+    await serveSecrets(doomed, {
+      putSecret: () => {
+        runs += 1;
+        entered.resolve();
+        return new Promise(() => undefined);
+      },
+    });
+    const started = performance.now();
+    const call = other.client(SecretsServiceDefinition).putSecret({ name: "a", value: "v" }, { timeoutMs: 60_000 });
+    const outcome = call.then(
+      () => undefined,
+      (error: RpcError) => error,
+    );
+    await entered.promise;
+    await doomed.close();
+    assert.equal((await outcome)?.code, StatusCode.UNAVAILABLE);
+    assert.equal((await outcome)?.details.reason, "CALL_LOST");
+    assert.ok(performance.now() - started < 10_000);
+    assert.equal(runs, 1);
   });
   await t.test("to a service that nobody runs is UNAVAILABLE at once, not at its deadline", async () => {
     await server.drain(100);

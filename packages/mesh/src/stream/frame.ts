@@ -64,6 +64,6 @@ export function parseFrame(data: Uint8Array): Frame | undefined {
 }
 
 /** Silence after which the other side says that it is still there, in milliseconds. */
-export const ALIVE_EVERY_MS = 10_000;
+export const ALIVE_EVERY_MS = 2000;
 /** Silence after which the other side counts as gone, in milliseconds. */
-export const GONE_AFTER_MS = 30_000;
+export const GONE_AFTER_MS = 8000;
