@@ -18,6 +18,7 @@ A plugin speaks MCP over stdio (https://modelcontextprotocol.io/specification/20
 JSON-RPC 2.0 to its host on descriptor 4. `print` goes to stderr, the plugin's log: stdout belongs to the protocol.
 """
 
+import fcntl
 import json
 import os
 import queue
@@ -40,6 +41,8 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_THREADS = 8
 # How long calls in flight may go on once stdin has ended: enough for `printf ... | plugin`, too short to hold up a stop.
 DRAIN_SECONDS = 1.0
+# How long they may take to clean up once they are cancelled.
+CLEAN_UP_SECONDS = 0.25
 HOST_DESCRIPTOR = 4
 SPANS_META_KEY = "dev.warren/spans"
 
@@ -158,6 +161,8 @@ class _Server:
         self._threads = 0
         self._idle = 0
         self._start_lock = threading.Lock()
+        self._stop_lock = threading.Lock()
+        self._stopped = False
         self._state = "new"
         self._channel = _HostChannel(self._host_handlers())
 
@@ -175,8 +180,9 @@ class _Server:
 
     def _take_over_stdio(self):
         """Keeps stdin and stdout for the protocol alone: prints, and programs that the plugin starts, get neither."""
-        self._stdin = os.fdopen(os.dup(0), "rb")
-        self._stdout = os.fdopen(os.dup(1), "wb")
+        # Far up: a copy on descriptor 4 would look like a channel to the host.
+        self._stdin = os.fdopen(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 10), "rb")
+        self._stdout = os.fdopen(fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 10), "wb")
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
@@ -193,16 +199,26 @@ class _Server:
             contexts = [context for context in self._in_flight.values() if context is not None]
         for context in contexts:
             context._cancel()
-        code = 1 if self._state == "failed" else 0
-        if self._state == "started" and self._plugin._hooks["stop"] is not None:
-            try:
-                self._plugin._hooks["stop"]()
-            except Exception:
-                _log("the plugin did not stop well:\n" + traceback.format_exc())
-                code = 1
+        with self._lock:
+            self._answered.wait_for(lambda: not self._in_flight, CLEAN_UP_SECONDS)
+        try:
+            self._stop()
+            code = 1 if self._state == "failed" else 0
+        except Exception:
+            _log("the plugin did not stop well:\n" + traceback.format_exc())
+            code = 1
         sys.stderr.flush()
         # Not sys.exit: that would wait for tools that do not heed their cancellation.
         os._exit(code)
+
+    def _stop(self):
+        """Runs `stop`, the first time, and only if `start` has succeeded."""
+        with self._stop_lock:
+            if self._state != "started" or self._stopped:
+                return
+            self._stopped = True
+            if self._plugin._hooks["stop"] is not None:
+                self._plugin._hooks["stop"]()
 
     def _send(self, message):
         data = (_dump({"jsonrpc": "2.0", **message}) + "\n").encode()
@@ -370,6 +386,7 @@ class _Server:
 
         return {
             "plugin/start": start,
+            "plugin/stop": lambda _: self._stop(),
             "plugin/health": lambda _: hooks["health"]() if hooks["health"] else {"status": "healthy"},
             "plugin/config": lambda params: self._configure(params.get("config")),
             "plugin/saveState": lambda _: {"state": hooks["save_state"]() if hooks["save_state"] else None},
@@ -519,14 +536,21 @@ class _HostChannel:
 
 
 def _connect_host():
-    try:
-        is_socket = stat.S_ISSOCK(os.fstat(HOST_DESCRIPTOR).st_mode)
-    except OSError:
-        is_socket = False
-    if not is_socket:
+    if not _HAS_HOST_CHANNEL:
         raise HostError("UNAVAILABLE", "this plugin has no channel to the host: name what it needs under permissions "
                         "in plugin.json, such as secrets:lease:<name>")
     return socket.socket(fileno=HOST_DESCRIPTOR)
+
+
+def _is_socket(descriptor):
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+# Looked at before the plugin opens anything, which might be given the same number.
+_HAS_HOST_CHANNEL = _is_socket(HOST_DESCRIPTOR)
 
 
 class _Span:

@@ -8,6 +8,8 @@ const maxLineBytes = 8 * 1024 * 1024;
 const latestVersion = "2025-11-25";
 /** How long calls in flight may go on once the input has ended: enough for `printf … | plugin`, too short to hold up a stop. */
 const drainMs = 1000;
+/** How long they may take to clean up once they are cancelled. */
+const cleanUpMs = 250;
 /** Earlier versions differ in nothing that is used here. */
 const knownVersions = new Set([latestVersion, "2025-06-18", "2025-03-26", "2024-11-05"]);
 
@@ -117,11 +119,9 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
   }
 
   async function drain(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)));
-    await Promise.race([Promise.allSettled(running), late]);
-    clearTimeout(timer);
+    await settledWithin(drainMs, running);
     for (const controller of inFlight.values()) controller.abort(new Error("the plugin stops"));
+    await settledWithin(cleanUpMs, running);
   }
 
   return new Promise((resolve) => {
@@ -131,6 +131,13 @@ export function serveMcp(definition: PluginDefinition, lifecycle: Lifecycle, io:
       onEnd: () => void drain().then(resolve),
     });
   });
+}
+
+async function settledWithin(ms: number, promises: Iterable<Promise<void>>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([Promise.allSettled(promises), late]);
+  clearTimeout(timer);
 }
 
 function listed(name: string, tool: ToolDefinition): object {

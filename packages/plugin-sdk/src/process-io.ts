@@ -30,12 +30,14 @@ export interface PluginIo {
  * break the protocol.
  */
 export function processIo(): PluginIo {
+  // Looked at before the plugin opens anything, which might be given the same number.
+  const hasHostChannel = isSocket(hostDescriptor);
   globalThis.console = new Console(process.stderr, process.stderr);
   return {
     input: process.stdin,
     output: process.stdout,
     log: (text) => void process.stderr.write(`${text}\n`),
-    connectHost,
+    connectHost: () => connectHost(hasHostChannel),
     opensHostChannel: readEnvironment().opensHostChannel,
     exit: (code) => void process.stdout.write("", () => process.exit(code)),
     onTerminate: (stop) => void process.once("SIGTERM", stop),
@@ -43,8 +45,8 @@ export function processIo(): PluginIo {
 }
 
 /** Without a channel, fd 4 may be something of Node.js itself, which must not be written to: only a socket will do. */
-function connectHost(): Duplex {
-  if (!isSocket(hostDescriptor)) {
+function connectHost(hasHostChannel: boolean): Duplex {
+  if (!hasHostChannel) {
     throw new HostError(
       "UNAVAILABLE",
       "this plugin has no channel to the host: name what it needs under permissions in plugin.json, such as secrets:lease:<name>",

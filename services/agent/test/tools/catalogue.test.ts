@@ -1,21 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Change } from "@warren/mesh";
 import { PluginState, PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
 import { createToolCatalogue } from "../../src/tools/catalogue.ts";
 import { offeredNames } from "../../src/tools/names.ts";
 
-type Change = { key: string; value: PluginStatus | undefined; revision: number };
-
 /** A watched bucket that a test fills by hand. */
 function statusBucket() {
   const values = new Map<string, PluginStatus>();
-  const listeners = new Set<(change: Change) => void>();
+  const listeners = new Set<(change: Change<PluginStatus>) => void>();
   return {
     values,
     *entries() {
       yield* values;
     },
-    onChange(listener: (change: Change) => void) {
+    onChange(listener: (change: Change<PluginStatus>) => void) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
@@ -25,7 +24,8 @@ function statusBucket() {
       const tools = names.map((name) => ({ name, description: `about ${name}` }));
       const value = PluginStatus.fromPartial({ pluginId, hostId: host, state: PluginState.RUNNING, tools, ...rest });
       values.set(`${pluginId}.${host}`, value);
-      for (const listener of listeners) listener({ key: `${pluginId}.${host}`, value, revision: 1 });
+      for (const listener of listeners)
+        listener({ key: `${pluginId}.${host}`, value, revision: 1, created: new Date() });
     },
   };
 }

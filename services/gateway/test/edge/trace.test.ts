@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { context, propagation } from "@opentelemetry/api";
-import type { Span } from "@warren/proto/warren/telemetry/v1/telemetry";
+import { type Span, SpanStatus } from "@warren/proto/warren/telemetry/v1/telemetry";
 import { startTelemetry } from "@warren/service";
 import { startRedis, waitUntil } from "@warren/testing";
 import { connectRedis } from "../../src/limits/redis-store.ts";
@@ -90,7 +90,7 @@ test("a request goes on with the trace of its client, and its failure is in it",
   assert.deepEqual([status, traceIdOf(headers)], [503, traceId]);
   const server = (await spansOf(headers)).find((span) => span.name === "GET /v1/secrets");
   assert.equal(server?.parentSpanId, client);
-  assert.equal(server?.status, "ERROR");
+  assert.equal(server?.status, SpanStatus.ERROR);
   assert.equal(server?.attributes?.["error.type"], "503");
 });
 

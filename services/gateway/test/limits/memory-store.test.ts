@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { MemoryStore } from "../../src/limits/memory-store.ts";
 import { limitsFor, parsePolicy, type PolicyInput } from "../../src/limits/policy.ts";
 import { admits } from "./model.ts";
