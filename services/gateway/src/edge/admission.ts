@@ -7,6 +7,7 @@ import type { Identity } from "../identity/identity.ts";
 import type { Authenticator } from "../identity/token.ts";
 import { limitHeaders } from "../limits/headers.ts";
 import type { Limiter, LimitOutcome } from "../limits/limiter.ts";
+import type { LimitSubject } from "../limits/policy.ts";
 import type { HostCheck } from "./host-check.ts";
 import type { UnknownRoutes } from "./not-found.ts";
 import { quotaExceeded, unavailable } from "./problem.ts";
@@ -72,13 +73,7 @@ export class Admission {
     hosts(request.raw);
     // A bad token is told only after the limits have counted it: guessing is limited like everything else.
     const { identity, failure } = policy.scope === PUBLIC_SCOPE ? {} : await this.#identify(request);
-    const subject = {
-      address: addressKey(address),
-      principal: identity?.principal,
-      tenant: identity?.tenant,
-      limitClass: policy.limitClass,
-      endpoint: policy.template,
-    };
+    const subject = subjectOf(identity, address, policy);
     const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
     this.#enforce(await limiter.check(subject, guarded), reply);
     if (!known) throw unknown.problemOf(request);
@@ -87,9 +82,17 @@ export class Admission {
     this.#admitted.set(request.raw, { identity, address });
   }
 
-  /** The identity of a request on a public route that tells more to those who may know more; undefined for others. */
-  async identityOf(request: FastifyRequest): Promise<Identity | undefined> {
-    return (await this.#identify(request)).identity;
+  /**
+   * The identity of a request on an unlimited route that tells more to those who may know more; undefined for others.
+   * @throws Problem over the limits: the route must not be a place to try tokens at.
+   */
+  async identityOf(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
+    const { limiter, addresses } = this.#deps;
+    const { identity } = await this.#identify(request);
+    const template = request.routeOptions.config.policy?.template ?? UNKNOWN_ROUTE.template;
+    const subject = subjectOf(identity, addresses.of(request.raw), { ...UNKNOWN_ROUTE, template });
+    this.#enforce(await limiter.check(subject, false), reply);
+    return identity;
   }
 
   async #identify(request: FastifyRequest): Promise<{ identity?: Identity; failure?: Error }> {
@@ -111,4 +114,14 @@ export class Admission {
     // Counters of this process alone would tell the client less than the truth.
     if (shared) void reply.headers(limitHeaders(decisions));
   }
+}
+
+function subjectOf(identity: Identity | undefined, address: string, policy: RoutePolicy): LimitSubject {
+  return {
+    address: addressKey(address),
+    principal: identity?.principal,
+    tenant: identity?.tenant,
+    limitClass: policy.limitClass,
+    endpoint: policy.template,
+  };
 }

@@ -66,7 +66,7 @@ export function serveHealth(app: FastifyInstance, deps: HealthDependencies): voi
     if (!wantsDetails(request)) return answer(reply, own.status);
     const services = await mesh();
     const status = worst([own.status, ...services.map((service) => service.status)]);
-    if (await mayKnow(request, deps)) return answer(reply, status, { checks: own.checks, services });
+    if (await mayKnow(request, reply, deps)) return answer(reply, status, { checks: own.checks, services });
     return answer(reply, status, { checks: own.checks.map(brief), services: services.map(briefService) });
   });
 }
@@ -75,10 +75,14 @@ function wantsDetails({ raw }: FastifyRequest): boolean {
   return (raw.url ?? "").split("?")[1]?.split("&").includes("detailed=true") === true;
 }
 
-async function mayKnow(request: FastifyRequest, { admission }: HealthDependencies): Promise<boolean> {
+async function mayKnow(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { admission }: HealthDependencies,
+): Promise<boolean> {
   const { headers } = request;
   if (headers.authorization === undefined && headers["x-warren-token"] === undefined) return false;
-  const identity = await admission.identityOf(request);
+  const identity = await admission.identityOf(request, reply);
   return identity !== undefined && holds(identity, DETAIL_SCOPE);
 }
 

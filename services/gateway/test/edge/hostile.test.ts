@@ -112,7 +112,7 @@ test("bodies that are not what the contract says are refused with the place name
     ['{"message":"a","constructor":{"prototype":{"x":1}}}', "FORBIDDEN_KEY", "constructor"],
     [`{"message":"${"a".repeat(65_537)}"}`, "INVALID_ARGUMENT", "message"],
     [`${'{"a":'.repeat(200)}1${"}".repeat(200)}`, "INVALID_JSON", /deeper/],
-    [`${"[".repeat(500_000)}`, "INVALID_JSON", /position 500000/],
+    ["[".repeat(500_000), "INVALID_JSON", /position 500000/],
     [`${"[".repeat(400_000)}${"]".repeat(400_000)}`, "INVALID_JSON", /deeper/],
   ];
   for (const [body, code, place] of table) {

@@ -98,6 +98,8 @@ test("guessing tokens and paths is limited by address", async (t) => {
   assert.deepEqual(statuses, [401, 404, 401, 404, 401, 404, 429, 429]);
   for (let i = 0; i < 5; i++)
     assert.equal((await gateway.call("GET", "/health/ready")).status, 200, "probes are not limited");
+  const guess = await gateway.call("GET", "/health?detailed=true", { headers: { authorization: "Bearer guess" } });
+  assert.equal(guess.status, 429, "health is no place to try tokens at");
 });
 
 test("an address that a proxy vouches for is limited on its own, one that a client claims is not", async (t) => {
