@@ -1,55 +1,97 @@
-// A plugin's folder as a package that needs nothing but its runtime.
-import { readFile, realpath } from "node:fs/promises";
-import { join } from "node:path";
+// A plugin's folder as a package: what `warren plugin add` and `warren plugin pack` send.
+import { readFile } from "node:fs/promises";
+import { basename, dirname, extname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Package, PackageError, type PackageFile, packFolder, parseManifest } from "@warren/plugin-manifest";
-import { BUNDLE_PATH, bundleEntry, needsBundle } from "./bundle.ts";
+import { type Manifest, type Package, type PackageFile, packFolder, parseManifest } from "@warren/plugin-manifest";
+import { bundleEntry } from "./bundle.ts";
 import { collectFiles } from "./collect.ts";
+import { PackError } from "./errors.ts";
 
-const MAX_BYTES = 64 << 20;
-const PYTHON_SDK = fileURLToPath(new URL("../../../sdk/python/warren_plugin.py", import.meta.url));
-const PYTHON_SDK_NAME = "warren_plugin.py";
+const maxBytes = 64 * 1024 * 1024;
+const pythonSdkName = "warren_plugin.py";
+
+/** Where packing finds what it adds. */
+export interface PackOptions {
+  /** The SDK's one file for plugins in Python. */
+  readonly pythonSdk?: string;
+}
 
 /**
- * Packs a plugin's folder. What a Node.js entry imports is bundled with it; a Python plugin that imports `warren_plugin`
- * gets that file beside its entry.
+ * Makes a plugin's folder into a package. A Node.js plugin is bundled into one file, which becomes its entry point; a
+ * Python plugin that imports `warren_plugin` gets that file beside its entry point.
  *
- * @throws ManifestError when `plugin.json` is wrong, PackageError when the files are.
+ * @throws PackError, ManifestError or PackageError saying what in the folder is wrong.
  */
-export async function packPlugin(folder: string): Promise<Package> {
-  const root = await realpath(folder);
-  const manifestBytes = await readFile(join(root, "plugin.json")).catch((cause: unknown) => {
-    throw new PackageError("CONTENT_MISMATCH", `${folder} holds no plugin.json that can be read`, { cause });
-  });
-  const manifest = parseManifest(manifestBytes);
-  const files = await collectFiles(root, MAX_BYTES);
-  if (manifest.runtime === "node" && manifest.entry) return packNode(root, manifest.entry, files, manifestBytes);
-  if (manifest.runtime === "python") return packFolder(await withPythonSdk(files));
-  return packFolder(files);
+export async function packPlugin(folder: string, options: PackOptions = {}): Promise<Package> {
+  const manifest = parseManifest(await readManifest(folder));
+  const files = await filesFor(folder, manifest, options);
+  return packFolder(files, { maxUnpackedBytes: maxBytes, maxPackageBytes: maxBytes });
 }
 
-async function packNode(root: string, entry: string, files: PackageFile[], manifestBytes: Buffer): Promise<Package> {
-  const source = files.find(({ path }) => path === entry);
-  if (!source) throw new PackageError("CONTENT_MISMATCH", `the entry ${entry} is not in the folder`);
-  if (!needsBundle(entry, Buffer.from(source.bytes).toString())) return packFolder(files);
-  const rewritten = { ...(JSON.parse(manifestBytes.toString()) as object), entry: BUNDLE_PATH };
-  // What was bundled is left out; data beside it stays.
-  const kept = files.filter(
-    ({ path }) =>
-      path !== "plugin.json" && path !== "package.json" && path !== BUNDLE_PATH && !/\.[cm]?[jt]sx?$/.test(path),
-  );
-  return packFolder([
-    ...kept,
-    { path: "plugin.json", bytes: Buffer.from(`${JSON.stringify(rewritten, undefined, 2)}\n`) },
-    { path: BUNDLE_PATH, bytes: await bundleEntry(join(root, entry)) },
-  ]);
+async function readManifest(folder: string): Promise<Buffer> {
+  try {
+    return await readFile(join(folder, "plugin.json"));
+  } catch (error) {
+    // Where the folder itself is missing, that is what the caller should hear of.
+    await readFolder(folder);
+    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new PackError(`its plugin.json cannot be read (${code}): a plugin's folder has one`, { cause: error });
+  }
 }
 
-async function withPythonSdk(files: PackageFile[]): Promise<PackageFile[]> {
-  const there = files.some(({ path }) => path === PYTHON_SDK_NAME);
-  const imported = files.some(
-    ({ path, bytes }) =>
-      path.endsWith(".py") && /^\s*(from|import)\s+warren_plugin\b/m.test(Buffer.from(bytes).toString()),
-  );
-  return there || !imported ? files : [...files, { path: PYTHON_SDK_NAME, bytes: await readFile(PYTHON_SDK) }];
+async function filesFor(folder: string, manifest: Manifest, options: PackOptions): Promise<PackageFile[]> {
+  const collected = { maxBytes, keepsNodeModules: manifest.runtime === "mcp", except: new Set<string>() };
+  switch (manifest.runtime) {
+    case "node":
+      return nodeFiles(folder, manifest);
+    case "python": {
+      const files = await collectFiles(folder, collected);
+      return [...files, ...(await vendoredSdk(files, manifest.entry, options))];
+    }
+    default:
+      return collectFiles(folder, collected);
+  }
+}
+
+/** The bundle lies where the entry point lay, so that files it reads relative to itself are where it looks for them. */
+async function nodeFiles(folder: string, manifest: Manifest & { runtime: "node" | "python" | "wasm" | "native" }): Promise<PackageFile[]> {
+  const { code, sources } = await bundleEntry(folder, manifest.entry);
+  const entry = posix.join(dirname(manifest.entry), `${basename(manifest.entry, extname(manifest.entry))}.js`);
+  // These speak of the sources. The package's own package.json says that .js is ESM, whatever theirs says.
+  const replaced = ["plugin.json", "package.json", "package-lock.json", "tsconfig.json"];
+  const except = new Set([...sources, ...replaced]);
+  const files = await collectFiles(folder, { maxBytes, keepsNodeModules: false, except });
+  if (files.some(({ path }) => path === entry)) {
+    throw new PackError(`${entry} is where the bundle of ${manifest.entry} goes: rename or remove it`);
+  }
+  const pinned = Object.keys(manifest.integrity).find((path) => except.has(path));
+  if (pinned !== undefined) throw new PackError(`integrity pins ${pinned}, which packing replaces: remove it there`);
+  const { id, version } = manifest;
+  return [
+    ...files,
+    textFile(entry, code),
+    textFile("plugin.json", toJson({ ...manifest, entry })),
+    textFile("package.json", toJson({ name: id, version, private: true, type: "module" })),
+  ];
+}
+
+async function vendoredSdk(files: readonly PackageFile[], entry: string, options: PackOptions): Promise<PackageFile[]> {
+  const path = posix.join(dirname(entry), pythonSdkName);
+  const isThere = files.some((file) => file.path === path || file.path === pythonSdkName);
+  const isImported = files.some((file) => file.path.endsWith(".py") && importsSdk(Buffer.from(file.bytes).toString()));
+  if (isThere || !isImported) return [];
+  const source = options.pythonSdk ?? fileURLToPath(new URL(`../../../sdk/python/${pythonSdkName}`, import.meta.url));
+  return [{ path, bytes: await readFile(source) }];
+}
+
+function importsSdk(source: string): boolean {
+  return /^[ \t]*(?:from[ \t]+warren_plugin[ \t]+import|import[ \t][^\n#]*\bwarren_plugin\b)/m.test(source);
+}
+
+function textFile(path: string, text: string): PackageFile {
+  return { path, bytes: Buffer.from(text) };
+}
+
+function toJson(value: object): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { RpcError, StatusCode } from "@warren/mesh";
+import { type RpcError, StatusCode } from "@warren/mesh";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats } from "@warren/testing";
 import { serveSecrets } from "./support.ts";

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { waitUntil } from "@warren/local-stack";
+import { environment } from "./config.ts";
 
 const CLI = fileURLToPath(new URL("../../../cli/src/main.ts", import.meta.url));
 /** Far above what tests need: the limits have tests of their own. */
@@ -22,9 +23,10 @@ export interface Answer {
   readonly json: Json;
 }
 
-/** JSON that a test looks into. */
+/** JSON that a test looks into: anything may be there, and `String()` tells what is. */
 export type Json = { readonly [key: string]: Json } & { readonly [index: number]: Json } & Iterable<Json> & {
     readonly length: number;
+    toString(): string;
   };
 
 export interface RequestOptions {
@@ -75,7 +77,7 @@ export interface TestStack {
 export async function startStack(t: Pick<TestContext, "after">, options: TestStackOptions = {}): Promise<TestStack> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "warren-e2e-"));
   const env = {
-    ...process.env,
+    ...environment(),
     WARREN_DATA_DIR: dataDir,
     WARREN_HTTP_PORT: "0",
     WARREN_PLUGIN_HOSTS: String(options.pluginHosts ?? 1),
@@ -97,12 +99,12 @@ export async function startStack(t: Pick<TestContext, "after">, options: TestSta
   });
   const started = await waitUntil("the start of the mesh", START_MS, () => {
     if (up.exitCode !== null) throw new Error(`the mesh ended at once:\n${lines.slice(-30).join("\n")}`);
-    return parse<{ url: string; operatorTokenFile: string }>(stdout);
+    return parse(stdout) as { url: string; operatorTokenFile: string } | undefined;
   });
   const { url } = started;
   const token = readFileSync(started.operatorTokenFile, "utf8").trim();
   const pids = (): Record<string, number> =>
-    parse<Record<string, number>>(readFileSync(join(dataDir, "processes.json"), "utf8")) ?? {};
+    (parse(readFileSync(join(dataDir, "processes.json"), "utf8")) ?? {}) as Record<string, number>;
   return {
     url,
     dataDir,
@@ -145,7 +147,7 @@ async function send(
     ...(signal ? { signal } : {}),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, text, json: parse<Json>(text) as Json };
+  return { status: response.status, headers: response.headers, text, json: parse(text) as Json };
 }
 
 function runCommand(args: readonly string[], env: NodeJS.ProcessEnv, input?: string): Promise<CommandResult> {
@@ -165,9 +167,9 @@ async function stopProcess(child: ChildProcess, ended: Promise<number | null>): 
   return code;
 }
 
-function parse<T>(text: string): T | undefined {
+function parse(text: string): unknown {
   try {
-    return JSON.parse(text) as T;
+    return JSON.parse(text) as unknown;
   } catch {
     return undefined;
   }

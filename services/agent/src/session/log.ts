@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { type Log, RpcError, StatusCode } from "@warren/mesh";
 import type { SessionEntry } from "@warren/proto/warren/agent/v1/agent";
 import { type Owner, sessionKey } from "./owner.ts";
+import { createRecent } from "./recent.ts";
 
 /** What an entry of a conversation says, beyond when and whose it is. */
 export type EntryContent = NonNullable<SessionEntry["entry"]>;
@@ -32,7 +33,12 @@ export interface SessionLog {
    * @throws RpcError NOT_FOUND when there is none, or it is another's: the two look the same.
    */
   open(owner: Owner, id: string): Promise<OpenSession>;
+  /** A conversation as this process knew it last, if it still does. Where another went on since, the first append is ABORTED. */
+  recall(owner: Owner, id: string): OpenSession | undefined;
 }
+
+/** Characters of conversations that are remembered, in all. */
+const REMEMBERED = 32 * 1024 * 1024;
 
 /** Keeps conversations in `log`. */
 export function createSessionLog(
@@ -40,19 +46,30 @@ export function createSessionLog(
   now: () => Date = () => new Date(),
   newId: () => string = () => `s_${randomBytes(12).toString("base64url")}`,
 ): SessionLog {
+  const recent = createRecent<OpenSession>(REMEMBERED);
   function session(owner: Owner, id: string, entries: SessionEntry[], lastSequence: number): OpenSession {
     const key = sessionKey(owner, id);
     let last = lastSequence;
-    return {
+    let size = entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
+    const opened: OpenSession = {
       id,
       owner,
       entries,
       async append(turnId, content) {
         const entry: SessionEntry = { time: now(), turnId, principal: owner.principal, entry: content };
-        last = await log.append(key, entry, last);
+        try {
+          last = await log.append(key, entry, last);
+        } catch (error) {
+          // Behind the log, or not known whether the entry is in it.
+          recent.forget(key);
+          throw error;
+        }
         entries.push(entry);
+        size += sizeOf(entry);
+        recent.keep(key, opened, size);
       },
     };
+    return opened;
   }
   return {
     begin: (owner) => session(owner, newId(), [], 0),
@@ -66,5 +83,10 @@ export function createSessionLog(
       }
       return session(owner, id, values, lastSequence);
     },
+    recall: (owner, id) => recent.get(sessionKey(owner, id)),
   };
+}
+
+function sizeOf(entry: SessionEntry): number {
+  return JSON.stringify(entry).length;
 }

@@ -24,32 +24,19 @@ export interface ToolCatalogue {
   close(): void;
 }
 
-/** A status that no host has repeated for this long is a crashed host's, in milliseconds. Hosts repeat theirs within 10 s. */
-const STALE_MS = 15_000;
 const MAX_DESCRIPTION = 1_024;
 
-/** Follows the statuses in `statuses`; `now` counts milliseconds. */
-export function createToolCatalogue(
-  statuses: Pick<KvCache<PluginStatus>, "entries" | "onChange" | "close">,
-  now: () => number = () => performance.now(),
-): ToolCatalogue {
-  const heardAt = new Map<string, number>();
-  for (const [key] of statuses.entries()) heardAt.set(key, now());
-  const forget = statuses.onChange(({ key, value }) => {
-    if (value) heardAt.set(key, now());
-    else heardAt.delete(key);
-  });
+/** Follows the statuses in `statuses`. A crashed host's leave it by themselves: they expire unless repeated. */
+export function createToolCatalogue(statuses: Pick<KvCache<PluginStatus>, "entries" | "close">): ToolCatalogue {
   const prints = new WeakMap<PluginStatus, string>();
   let list = createToolList([]);
   let listPrint = "";
 
   return {
     current() {
-      const oldest = now() - STALE_MS;
-      const running: PluginStatus[] = [];
-      for (const [key, status] of statuses.entries()) {
-        if (status.state === PluginState.RUNNING && (heardAt.get(key) ?? 0) >= oldest) running.push(status);
-      }
+      const running = [...statuses.entries()].flatMap(([, status]) =>
+        status.state === PluginState.RUNNING ? [status] : [],
+      );
       const plugins = newestOfEach(running);
       const print = plugins.map((status) => fingerprint(status, prints)).join(" ");
       if (print !== listPrint) {
@@ -58,10 +45,7 @@ export function createToolCatalogue(
       }
       return list;
     },
-    close() {
-      forget();
-      statuses.close();
-    },
+    close: () => statuses.close(),
   };
 }
 

@@ -1,11 +1,11 @@
 // One turn of a conversation: model step, tool calls, model step, … reply. Each step is stored before the next begins.
-import { type CallContext, holdsScope, RpcError, StatusCode } from "@warren/mesh";
+import { type CallContext, holdsScope, lostRace, RpcError, StatusCode } from "@warren/mesh";
 import type { ChatRequest, ChatResponse, ToolCall } from "@warren/proto/warren/agent/v1/agent";
 import type { ModelProvider } from "../model/provider.ts";
 import { contextOf } from "../session/context.ts";
 import type { SessionIndex } from "../session/index.ts";
 import type { OpenSession, SessionLog } from "../session/log.ts";
-import { ownerOf, sessionKey } from "../session/owner.ts";
+import { type Owner, ownerOf, sessionKey } from "../session/owner.ts";
 import type { TurnLeases } from "../session/turn-lease.ts";
 import { callsOf, joinSteps, STEP_BREAK, sumUsage, turnsOf } from "../session/turns.ts";
 import { createToolList, type ToolCatalogue, type ToolList } from "../tools/catalogue.ts";
@@ -60,9 +60,12 @@ export async function* runTurn(
   const turnId = deps.newTurnId();
   const lease = await deps.leases.acquire(sessionKey(owner, begun?.id ?? sessionId), turnId, ctx.signal);
   try {
-    const session = begun ?? (await deps.sessions.open(owner, sessionId));
-    await closeInterrupted(session);
-    await session.append(turnId, { $case: "userMessage", value: { text: message } });
+    const begin = async (found: OpenSession): Promise<OpenSession> => {
+      await closeInterrupted(found);
+      await found.append(turnId, { $case: "userMessage", value: { text: message } });
+      return found;
+    };
+    const session = await (begun ? begin(begun) : goOn(deps.sessions, owner, sessionId, begin));
     if (begun) deps.observer.sessionCreated(session);
     const signal = AbortSignal.any([ctx.signal, lease.signal]);
     let outcome: { reason: string } | "completed" = { reason: "the caller left" };
@@ -165,6 +168,22 @@ async function* callTools(
     await session.append(turnId, { $case: "toolResult", value: done });
     yield { $case: "toolResult", value: done };
   }
+}
+
+/** Begins a turn in the conversation as this process remembers it, or, where another replica went on since, as the log has it. */
+async function goOn(
+  sessions: SessionLog,
+  owner: Owner,
+  id: string,
+  begin: (session: OpenSession) => Promise<OpenSession>,
+): Promise<OpenSession> {
+  const remembered = sessions.recall(owner, id);
+  try {
+    if (remembered) return await begin(remembered);
+  } catch (error) {
+    if (!lostRace(error)) throw error;
+  }
+  return begin(await sessions.open(owner, id));
 }
 
 /** Ends a turn that a crash left open, so that the new one has a conversation in order before it. */

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Change } from "@warren/mesh";
 import { PluginState, PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
 import { createToolCatalogue } from "../../src/tools/catalogue.ts";
 import { offeredNames } from "../../src/tools/names.ts";
@@ -8,24 +7,18 @@ import { offeredNames } from "../../src/tools/names.ts";
 /** A watched bucket that a test fills by hand. */
 function statusBucket() {
   const values = new Map<string, PluginStatus>();
-  const listeners = new Set<(change: Change<PluginStatus>) => void>();
   return {
-    values,
     *entries() {
       yield* values;
-    },
-    onChange(listener: (change: Change<PluginStatus>) => void) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
     },
     close: () => undefined,
     set(host: string, pluginId: string, more: Partial<PluginStatus> & { names?: string[] } = {}) {
       const { names = ["tool"], ...rest } = more;
       const tools = names.map((name) => ({ name, description: `about ${name}` }));
-      const value = PluginStatus.fromPartial({ pluginId, hostId: host, state: PluginState.RUNNING, tools, ...rest });
-      values.set(`${pluginId}.${host}`, value);
-      for (const listener of listeners)
-        listener({ key: `${pluginId}.${host}`, value, revision: 1, created: new Date() });
+      values.set(
+        `${pluginId}.${host}`,
+        PluginStatus.fromPartial({ pluginId, hostId: host, state: PluginState.RUNNING, tools, ...rest }),
+      );
     },
   };
 }
@@ -64,19 +57,6 @@ test("during an upgrade the newest status of a plugin counts", () => {
   bucket.set("a", "clock", { names: ["old"], updateTime: new Date(1_000) });
   bucket.set("b", "clock", { names: ["new"], updateTime: new Date(2_000) });
   assert.deepEqual(names(createToolCatalogue(bucket)), ["new"]);
-});
-
-test("what a crashed host said last is forgotten after a while", () => {
-  let now = 0;
-  const bucket = statusBucket();
-  bucket.set("a", "clock");
-  const catalogue = createToolCatalogue(bucket, () => now);
-  now = 14_000;
-  assert.deepEqual(names(catalogue), ["tool"]);
-  now = 16_000;
-  assert.deepEqual(names(catalogue), []);
-  bucket.set("a", "clock");
-  assert.deepEqual(names(catalogue), ["tool"]);
 });
 
 test("a name that two plugins have is prefixed for both: none can take over another's", () => {

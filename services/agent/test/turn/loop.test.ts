@@ -259,6 +259,25 @@ test("a turn that a crash left open is closed, and its work stays in the convers
   assert.ok(result?.role === "tool" && result.failed && /interrupted/.test(result.text), "every call has an answer");
 });
 
+test("a replica that remembers a conversation goes on from where another left it", async () => {
+  const here = turnsWith(scriptedModel([{ text: "One." }, { text: "Three." }]), { instance: "here" });
+  const there = turnsWith(scriptedModel([{ text: "Two." }]), { instance: "there", state: here.state });
+  const { sessionId } = (await finish(here.run("1", ""))).response;
+  let reads = 0;
+  const { read } = here.state.log;
+  here.state.log.read = (key) => (reads++, read(key));
+  await finish(there.run("2", sessionId));
+  assert.equal(reads, 1, "it knew nothing of the conversation");
+  const { response } = await finish(here.run("3", sessionId));
+  assert.equal(reads, 2, "the log refused what it remembered");
+  assert.equal(response.message, "Three.");
+  await finish(here.run("4", sessionId));
+  assert.equal(reads, 2, "what it remembers is up to date");
+  const { entries } = await here.sessions.open({ tenant: "default", principal: "device:alice" }, sessionId);
+  const said = entries.flatMap(({ entry }) => (entry?.$case === "userMessage" ? [entry.value.text] : []));
+  assert.deepEqual(said, ["1", "2", "3", "4"]);
+});
+
 test("an unknown session, or another's, is NOT_FOUND and leaves nothing behind", async () => {
   const turns = turnsWith(scriptedModel([{ text: "Hello." }]));
   const { sessionId } = (await finish(turns.run("Hi"))).response;

@@ -57,6 +57,5 @@ function withPath({ variables }: ContractRoute, params: HttpParts["params"], jso
     }
     merged[field.jsonName] = value;
   }
-  if (errors.length) throw invalidFields(errors);
   return merged;
 }
