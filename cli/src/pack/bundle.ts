@@ -27,10 +27,15 @@ export async function bundleEntry(folder: string, entry: string): Promise<Bundle
   const root = await realpath(folder);
   const output = await runBundler(root, entry);
   const [chunk, ...others] = output.output;
-  if (others.length > 0) throw new PackError(`${entry} does not bundle into one file: it also gives ${others.map(({ fileName }) => fileName).join(", ")}`);
+  if (others.length > 0)
+    throw new PackError(
+      `${entry} does not bundle into one file: it also gives ${others.map(({ fileName }) => fileName).join(", ")}`,
+    );
   const outside = [...chunk.imports, ...chunk.dynamicImports].filter((name) => !isBuiltin(name));
   if (outside.length > 0) {
-    throw new PackError(`${entry} imports ${outside.join(", ")}, which was not found: install it in the plugin's folder`);
+    throw new PackError(
+      `${entry} imports ${outside.join(", ")}, which was not found: install it in the plugin's folder`,
+    );
   }
   return { code: chunk.code, sources: sourcesIn(root, chunk) };
 }

@@ -1,7 +1,7 @@
 // The files of a plugin's folder that belong into its package.
 import { constants } from "node:fs";
-import { open, readdir, realpath, stat } from "node:fs/promises";
-import { basename, join, relative, sep } from "node:path";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
 import type { PackageFile } from "@warren/plugin-manifest";
 import { PackError } from "./errors.ts";
 
@@ -67,7 +67,9 @@ async function readInside(root: string, path: string, name: string, room: number
     throw new PackError(`${name} is a link that leads out of the plugin's folder: put a copy in its place`);
   }
   // A link may not bring in what would be left out under its own name, such as .env.
-  const hidden = inFolder(root, real).split("/").find((segment) => segment.startsWith("."));
+  const hidden = inFolder(root, real)
+    .split("/")
+    .find((segment) => segment.startsWith("."));
   if (hidden !== undefined) throw new PackError(`${name} is a link to ${hidden}, which is never packed: remove it`);
   const { mode, size } = await stat(real);
   if ((mode & constants.S_IFMT) === constants.S_IFDIR) {
@@ -75,24 +77,14 @@ async function readInside(root: string, path: string, name: string, room: number
   }
   if ((mode & constants.S_IFMT) !== constants.S_IFREG) throw new PackError(`${name} is not a plain file: remove it`);
   if (size > room) throw tooLarge(name);
-  const bytes = await readAtMost(real, room, name);
+  const bytes = await readFile(real);
+  // It may have grown since.
+  if (bytes.byteLength > room) throw tooLarge(name);
   return { path: name, bytes, executable: (mode & 0o111) !== 0 };
 }
 
-/** A file may grow while it is read: the bound holds for what is read, not for what was said. */
-async function readAtMost(path: string, room: number, name: string): Promise<Uint8Array> {
-  const handle = await open(path, "r");
-  try {
-    const bytes = await handle.readFile();
-    if (bytes.byteLength > room) throw tooLarge(name);
-    return bytes;
-  } finally {
-    await handle.close();
-  }
-}
-
 function tooLarge(name: string): PackError {
-  return new PackError(`its files are too large together, at the latest with ${basename(name)}: remove what it does not need`);
+  return new PackError(`its files are too large together, at the latest with ${name}: remove what it does not need`);
 }
 
 function inFolder(root: string, path: string): string {

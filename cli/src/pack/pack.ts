@@ -1,6 +1,6 @@
 // A plugin's folder as a package: what `warren plugin add` and `warren plugin pack` send.
-import { readFile } from "node:fs/promises";
-import { basename, dirname, extname, join, posix } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Manifest, type Package, type PackageFile, packFolder, parseManifest } from "@warren/plugin-manifest";
 import { bundleEntry } from "./bundle.ts";
@@ -23,8 +23,9 @@ export interface PackOptions {
  * @throws PackError, ManifestError or PackageError saying what in the folder is wrong.
  */
 export async function packPlugin(folder: string, options: PackOptions = {}): Promise<Package> {
-  const manifest = parseManifest(await readManifest(folder));
-  const files = await filesFor(folder, manifest, options);
+  const json = await readManifest(folder);
+  const manifest = parseManifest(json);
+  const files = await filesFor(folder, manifest, json, options);
   return packFolder(files, { maxUnpackedBytes: maxBytes, maxPackageBytes: maxBytes });
 }
 
@@ -33,17 +34,22 @@ async function readManifest(folder: string): Promise<Buffer> {
     return await readFile(join(folder, "plugin.json"));
   } catch (error) {
     // Where the folder itself is missing, that is what the caller should hear of.
-    await readFolder(folder);
+    await readdir(folder);
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     throw new PackError(`its plugin.json cannot be read (${code}): a plugin's folder has one`, { cause: error });
   }
 }
 
-async function filesFor(folder: string, manifest: Manifest, options: PackOptions): Promise<PackageFile[]> {
+async function filesFor(
+  folder: string,
+  manifest: Manifest,
+  json: Buffer,
+  options: PackOptions,
+): Promise<PackageFile[]> {
   const collected = { maxBytes, keepsNodeModules: manifest.runtime === "mcp", except: new Set<string>() };
   switch (manifest.runtime) {
     case "node":
-      return nodeFiles(folder, manifest);
+      return nodeFiles(folder, manifest, json);
     case "python": {
       const files = await collectFiles(folder, collected);
       return [...files, ...(await vendoredSdk(files, manifest.entry, options))];
@@ -54,9 +60,10 @@ async function filesFor(folder: string, manifest: Manifest, options: PackOptions
 }
 
 /** The bundle lies where the entry point lay, so that files it reads relative to itself are where it looks for them. */
-async function nodeFiles(folder: string, manifest: Manifest & { runtime: "node" | "python" | "wasm" | "native" }): Promise<PackageFile[]> {
+async function nodeFiles(folder: string, manifest: Manifest & { entry: string }, json: Buffer): Promise<PackageFile[]> {
   const { code, sources } = await bundleEntry(folder, manifest.entry);
-  const entry = posix.join(dirname(manifest.entry), `${basename(manifest.entry, extname(manifest.entry))}.js`);
+  const { dir, name: stem } = posix.parse(manifest.entry);
+  const entry = posix.join(dir, `${stem}.js`);
   // These speak of the sources. The package's own package.json says that .js is ESM, whatever theirs says.
   const replaced = ["plugin.json", "package.json", "package-lock.json", "tsconfig.json"];
   const except = new Set([...sources, ...replaced]);
@@ -67,16 +74,18 @@ async function nodeFiles(folder: string, manifest: Manifest & { runtime: "node" 
   const pinned = Object.keys(manifest.integrity).find((path) => except.has(path));
   if (pinned !== undefined) throw new PackError(`integrity pins ${pinned}, which packing replaces: remove it there`);
   const { id, version } = manifest;
+  // As its author wrote it, defaults left out. The path to the schema for editors means nothing in the package.
+  const { $schema: _, ...written } = JSON.parse(json.toString().replace(/^\ufeff/, "")) as Record<string, unknown>;
   return [
     ...files,
     textFile(entry, code),
-    textFile("plugin.json", toJson({ ...manifest, entry })),
+    textFile("plugin.json", toJson({ ...written, entry })),
     textFile("package.json", toJson({ name: id, version, private: true, type: "module" })),
   ];
 }
 
 async function vendoredSdk(files: readonly PackageFile[], entry: string, options: PackOptions): Promise<PackageFile[]> {
-  const path = posix.join(dirname(entry), pythonSdkName);
+  const path = posix.join(posix.dirname(entry), pythonSdkName);
   const isThere = files.some((file) => file.path === path || file.path === pythonSdkName);
   const isImported = files.some((file) => file.path.endsWith(".py") && importsSdk(Buffer.from(file.bytes).toString()));
   if (isThere || !isImported) return [];

@@ -57,5 +57,6 @@ function withPath({ variables }: ContractRoute, params: HttpParts["params"], jso
     }
     merged[field.jsonName] = value;
   }
+  if (errors.length) throw invalidFields(errors);
   return merged;
 }

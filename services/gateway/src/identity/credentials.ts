@@ -5,7 +5,7 @@ import { type Identity, Unauthenticated } from "./identity.ts";
 /** What is kept of an opaque token, under its id. Times are milliseconds since 1970. */
 export interface Credential {
   readonly kind: "operator" | "api-key";
-  /** SHA-256 of the whole token, hexadecimal. */
+  /** SHA-256 of the whole token, its prefix included, hexadecimal. */
   readonly hash: string;
   readonly principal: string;
   readonly tenant: string;
@@ -19,8 +19,7 @@ export interface Credentials {
   get(id: string): Credential | undefined;
 }
 
-const FORM = /^(wop|wak)_([A-Za-z0-9-]{1,64})_[A-Za-z0-9_-]{16,256}$/;
-const kinds: Readonly<Record<string, Credential["kind"]>> = { wop: "operator", wak: "api-key" };
+const FORM = /^(?:wop|wak)_([A-Za-z0-9-]{1,64})_[A-Za-z0-9_-]{16,256}$/;
 const NO_HASH = "0".repeat(64);
 
 /** Verifies opaque tokens. */
@@ -35,13 +34,12 @@ export class CredentialVerifier {
 
   /** @throws Unauthenticated whatever is wrong with it; in the same time, whether or not its id is known. */
   verify(token: string): Identity {
-    const [, prefix = "", id] = FORM.exec(token) ?? [];
+    const id = FORM.exec(token)?.[1];
     const credential = id === undefined ? undefined : this.#credentials.get(id);
     const expected = Buffer.from(credential?.hash ?? NO_HASH, "hex");
     const actual = createHash("sha256").update(token).digest();
     const same = expected.length === actual.length && timingSafeEqual(expected, actual);
-    if (!credential || !same || credential.kind !== kinds[prefix] || (credential.expiresAt ?? Infinity) <= this.#now())
-      throw new Unauthenticated();
+    if (!credential || !same || (credential.expiresAt ?? Infinity) <= this.#now()) throw new Unauthenticated();
     const { principal, tenant, scopes, expiresAt = Infinity } = credential;
     return Object.freeze({ principal, tenant, scopes, expiresAt });
   }

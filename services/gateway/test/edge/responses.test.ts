@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { test } from "node:test";
+import { RequestContexts } from "../../src/edge/request-context.ts";
 import { startGateway } from "../support.ts";
 
 const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/;
@@ -66,4 +69,25 @@ test("a trace goes on from a well-formed traceparent, and begins anew from any o
     assert.match(trace ?? "", /^[0-9a-f]{32}$/, bad);
     assert.notEqual(trace, id, bad);
   }
+});
+
+test("headers with a meaning inside the mesh do not get past the first step", () => {
+  const headers: Record<string, string> = { accept: "*/*", host: "localhost" };
+  const inner = {
+    "nats-msg-id": "1",
+    "nats-rollup": "all",
+    "warren-caller": "x",
+    "warren-rpc": "x",
+    baggage: "a=b",
+    tracestate: "a=b",
+  };
+  const request = {
+    method: "GET",
+    httpVersion: "1.1",
+    headers: { ...headers, ...inner, "x-warren-token": "t" },
+  } as unknown as IncomingMessage;
+  const response = Object.assign(new EventEmitter(), { setHeader: () => undefined }) as unknown as ServerResponse;
+  let seen: string[] = [];
+  new RequestContexts(() => undefined).run(request, response, () => (seen = Object.keys(request.headers)));
+  assert.deepEqual(seen, ["accept", "host", "x-warren-token"]);
 });
