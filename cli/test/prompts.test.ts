@@ -74,6 +74,7 @@ async function onTerminal(
       XDG_STATE_HOME: `${home.folder}/state`,
     },
     stdio: ["pipe", "pipe", "inherit"],
+    timeout: 60_000,
   });
   t.after(() => child.kill("SIGKILL"));
   const ended = Promise.all([text(child.stdout), once(child, "close")]);

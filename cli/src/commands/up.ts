@@ -45,18 +45,25 @@ async function up(context: Context, options: UpOptions): Promise<void> {
         cause: error,
       });
     });
-    // A wish to stop that came while it started is met now: only a whole stack can be stopped in order.
-    if (!wish.made) {
-      const client = await connectAsOperator(context, { url: stack.url, tokenFile: stack.operatorTokenFile });
-      for (const problem of await installFirstPlugins(context, client)) terminal.note(oneLine(problem));
-      announce(terminal, stack, options.json);
+    try {
+      // A wish to stop that came while it started is met now: only a whole stack can be stopped in order.
+      if (!wish.made) await welcome(context, stack, options.json);
+      await wish.promise;
+    } finally {
+      // Also when the mesh cannot be used: what was started must not outlive a command that failed.
+      await stack.stop();
+      terminal.note("stopped");
     }
-    await wish.promise;
-    await stack.stop();
-    terminal.note("stopped");
   } finally {
     wish.forget();
   }
+}
+
+/** Gives the mesh its first plugins, and says how to use it. */
+async function welcome(context: Context, stack: RunningStack, json: boolean | undefined): Promise<void> {
+  const client = await connectAsOperator(context, { url: stack.url, tokenFile: stack.operatorTokenFile });
+  for (const problem of await installFirstPlugins(context, client)) context.terminal.note(oneLine(problem));
+  announce(context.terminal, stack, json);
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */

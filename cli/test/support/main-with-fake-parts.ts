@@ -1,5 +1,5 @@
 // The command with a packer and a local stack that do nothing but what the tests look at.
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { readConfig } from "../../src/config.ts";
 import { createTerminal } from "../../src/output/terminal.ts";
@@ -20,11 +20,14 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   startLocalStack: async ({ dataDir, httpPort, pluginHosts, log }) => {
     if (httpPort === 9999) throw new Error("port 9999 is in use");
     log(`gateway-1     | starting with ${pluginHosts} plugin hosts`);
+    const operatorTokenFile = join(dataDir, "operator-token");
+    await mkdir(dataDir, { recursive: true });
+    await writeFile(operatorTokenFile, "operator-1\n", { mode: 0o600 });
     // What runs keeps the process alive, as children do.
     const running = setInterval(() => undefined, 1000);
     return {
       url: `http://127.0.0.1:${httpPort}`,
-      operatorTokenFile: join(dataDir, "operator-token"),
+      operatorTokenFile,
       stop: async () => {
         log("gateway-1     | draining");
         if (pluginHosts === 64) return new Promise(() => undefined);

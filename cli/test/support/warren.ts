@@ -65,6 +65,9 @@ export async function makeHome(t: TestContext): Promise<Home> {
       env: environment(options),
       cwd: folder,
       stdio: "pipe",
+      // A command that hangs fails its test instead of holding it for ever.
+      timeout: 60_000,
+      killSignal: "SIGKILL",
     });
     t.after(() => child.kill("SIGKILL"));
     // A command that ends without reading what it was given closes the pipe.
