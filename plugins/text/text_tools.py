@@ -9,11 +9,12 @@ _SENTENCE_END = re.compile(r"[.!?\u2026\u3002]+(?=\s|$)")
 
 def count(text):
     """Words, characters, lines and sentences. A word is letters and digits, joined by apostrophes or hyphens."""
-    words = len(_WORD.findall(text))
+    words = len(_word_spans(text))
+    graphemes = _graphemes(text)
     return {
         "words": words,
-        "characters": len(_graphemes(text)),
-        "charactersWithoutSpaces": sum(1 for each in _graphemes(text) if not each.isspace()),
+        "characters": len(graphemes),
+        "charactersWithoutSpaces": sum(1 for each in graphemes if not each.isspace()),
         "lines": len(text.splitlines()),
         "sentences": max(len(_SENTENCE_END.findall(text)), 1 if words else 0),
     }
@@ -50,11 +51,21 @@ def slugify(text, separator, max_length):
     return slug
 
 
+def _is_mark(character):
+    return unicodedata.category(character).startswith("M")
+
+
+def _word_spans(text):
+    """Where words begin and end. Marks (accents, the vowel signs of many scripts) belong to them, which `re` cannot say."""
+    letters = text if text.isascii() else "".join("x" if _is_mark(each) else each for each in text)
+    return [match.span() for match in _WORD.finditer(letters)]
+
+
 def _graphemes(text):
     """Characters with the marks that stand on them, and what joiners hold together."""
     clusters = []
     for each in text:
-        joins = unicodedata.combining(each) or each in "\u200d\ufe0f" or "\U0001f3fb" <= each <= "\U0001f3ff"
+        joins = _is_mark(each) or each == "\u200d" or "\U0001f3fb" <= each <= "\U0001f3ff"
         if clusters and (joins or clusters[-1].endswith("\u200d")):
             clusters[-1] += each
         else:
@@ -68,7 +79,11 @@ def _words_of(text):
 
 
 def _title(text):
-    return _WORD.sub(lambda match: match[0][:1].upper() + match[0][1:].lower(), text)
+    parts, end = [], 0
+    for start, stop in _word_spans(text):
+        parts += [text[end:start], text[start].upper(), text[start + 1 : stop].lower()]
+        end = stop
+    return "".join(parts) + text[end:]
 
 
 def _sentence(text):

@@ -55,7 +55,11 @@ function httpRoute(method: DescMethod): HttpRoute | undefined {
   return { verb: verbs[verb], path: rule.pattern.value, body: rule.body };
 }
 
-function describe(method: DescMethod): MethodContract {
+/**
+ * What the contract says of a method.
+ * @throws Error when it says too little, or what the mesh does not do.
+ */
+export function describeMethod(method: DescMethod): MethodContract {
   const path = `${method.parent.typeName}/${method.name}`;
   const options = getOption(method, rpcOption) as unknown as RpcOptions | undefined;
   if (!options?.scope) throw new Error(`${path} has no scope: set (warren.options.v1.rpc).scope in its contract`);
@@ -84,7 +88,7 @@ function describe(method: DescMethod): MethodContract {
 export const methods: ReadonlyMap<string, MethodContract> = new Map(
   [...registry]
     .filter((descriptor) => descriptor.kind === "service")
-    .flatMap((service) => service.methods.map(describe))
+    .flatMap((service) => service.methods.map(describeMethod))
     .map((method) => [method.path, method]),
 );
 

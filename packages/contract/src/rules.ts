@@ -67,6 +67,9 @@ function compileField(field: DescField): ((value: unknown, path: string, found: 
     if (!nested || value === undefined || value === null) return;
     if (Array.isArray(value)) value.forEach((item, i) => messageCheck(nested)(item, `${path}[${i}].`, found));
     else if (field.fieldKind === "message") messageCheck(nested)(value as Record<string, unknown>, `${path}.`, found);
+    else
+      for (const [key, item] of entriesOf(value))
+        messageCheck(nested)(item as Record<string, unknown>, `${path}[${key}].`, found);
   };
 }
 
@@ -80,7 +83,8 @@ function ruleChecks(rules: FieldRules, kind: DescField["fieldKind"]): Check[] {
     });
   if (rules.maxItems)
     checks.push((value, report) => {
-      if (Array.isArray(value) && value.length > rules.maxItems) report(`has more than ${rules.maxItems} entries`);
+      const items = kind === "map" ? entriesOf(value) : value;
+      if (Array.isArray(items) && items.length > rules.maxItems) report(`has more than ${rules.maxItems} entries`);
     });
   if (kind === "list")
     checks.push((value, report) => {
@@ -106,11 +110,21 @@ function scalarChecks(rules: FieldRules): Check[] {
     });
   if (minimum !== undefined)
     checks.push((value, report) => {
-      if (typeof value === "number" && value < minimum) report(`must be at least ${minimum}`);
+      // Written so that NaN, which is neither below nor above, does not pass.
+      if (isNumber(value) && !(value >= minimum)) report(`must be at least ${minimum}`);
     });
   if (maximum !== undefined)
     checks.push((value, report) => {
-      if (typeof value === "number" && value > maximum) report(`must be at most ${maximum}`);
+      if (isNumber(value) && !(value <= maximum)) report(`must be at most ${maximum}`);
     });
   return checks;
+}
+
+function isNumber(value: unknown): value is number | bigint {
+  return typeof value === "number" || typeof value === "bigint";
+}
+
+/** The entries of a map field. */
+function entriesOf(value: unknown): [string, unknown][] {
+  return Object.entries((value ?? {}) as Record<string, unknown>);
 }

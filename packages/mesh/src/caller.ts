@@ -96,15 +96,24 @@ export class CallerVerifier {
   #check(assertion: string): Caller {
     const [body, signature, ...rest] = assertion.split(".").map((part) => Buffer.from(part, "base64url"));
     if (!body?.length || !signature?.length || rest.length) throw refused("The caller assertion is malformed");
+    // One form only: Node's decoder skips what is not base64url and ignores left-over bits.
+    if (`${body.toString("base64url")}.${signature.toString("base64url")}` !== assertion)
+      throw refused("The caller assertion is malformed");
     const claims = parse(body);
     const key = this.#keys.get(claims.iss);
     if (!key || !verify(null, body, key, signature))
       throw refused("The caller assertion is not signed by a known service");
-    if (claims.principal !== `service:${claims.iss}` && !this.#speakForUsers.has(claims.iss))
+    if (claims.principal !== `service:${claims.iss}` && !this.#maySpeakFor(claims.iss, claims.principal))
       throw refused(`The service ${claims.iss} may not speak for ${claims.principal.split(":")[0]} callers`);
     if (claims.expiresAt + CLOCK_SKEW_MS < Date.now()) throw refused("The caller assertion has expired");
     const { iss: _, ...caller } = claims;
+    Object.freeze(caller.scopes);
     return Object.freeze(caller);
+  }
+
+  /** Nobody speaks for another service. */
+  #maySpeakFor(service: string, principal: string): boolean {
+    return this.#speakForUsers.has(service) && !principal.startsWith("service:");
   }
 }
 

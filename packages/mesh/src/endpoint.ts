@@ -1,7 +1,9 @@
 // One method that this process serves: how its messages are read and written, who runs it, how it has fared.
-import type { MethodContract } from "@warren/contract";
-import type { Admission } from "./admission.ts";
+import { type MethodContract, violations } from "@warren/contract";
+import { Admission } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
+import type { MessageType } from "./definition.ts";
+import { RpcError, StatusCode } from "./status.ts";
 
 /** What serves a method, on bytes. */
 export interface Endpoint {
@@ -39,4 +41,57 @@ export class EndpointStats {
     const known = this.#samples.slice(0, Math.min(this.requests, SAMPLES)).sort();
     return known[Math.min(known.length - 1, Math.floor(known.length * share))] ?? 0;
   }
+}
+
+/** A handler whatever its messages are. */
+export type Handler = (request: object, ctx: CallContext) => Promise<object> | AsyncIterable<object>;
+
+/** Makes the endpoint of a method out of the handler that was written for it. */
+export function createEndpoint(
+  method: MethodContract,
+  types: { requestType: unknown; responseType: unknown },
+  handler: Handler,
+): Endpoint {
+  const request = types.requestType as MessageType<object, object>;
+  const response = types.responseType as MessageType<object, object>;
+  const encode = (answer: object): Uint8Array => response.encode(response.fromPartial(answer)).finish();
+  return {
+    method,
+    decode: (bytes) => request.decode(bytes),
+    run: (message, ctx) => {
+      const answer = handler(message, ctx);
+      return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
+    },
+    admission: new Admission(),
+    stats: new EndpointStats(),
+  };
+}
+
+async function* encodeEach(
+  answers: AsyncIterable<object>,
+  encode: (answer: object) => Uint8Array,
+): AsyncGenerator<Uint8Array> {
+  for await (const answer of answers) yield encode(answer);
+}
+
+/**
+ * Reads a request. Bytes that are no message of the contract, or one that breaks its rules, never reach a handler.
+ * @throws RpcError INVALID_ARGUMENT naming each field that breaks a rule.
+ */
+export function decodeRequest(endpoint: Endpoint, bytes: Uint8Array): object {
+  let request: object;
+  try {
+    request = endpoint.decode(bytes);
+  } catch (cause) {
+    throw new RpcError(
+      StatusCode.INVALID_ARGUMENT,
+      `The request is no ${endpoint.method.input.typeName}`,
+      {},
+      { cause },
+    );
+  }
+  const found = violations(endpoint.method.input.typeName, request);
+  if (!found.length) return request;
+  const text = found.map(({ field, description }) => `${field} ${description}`).join("; ");
+  throw new RpcError(StatusCode.INVALID_ARGUMENT, text, { violations: found });
 }

@@ -1,5 +1,6 @@
 // What a call carries beside its message. One packed header: each further one costs throughput (see mesh-protocol.md).
-import { headers, type MsgHdrs } from "@nats-io/transport-node";
+import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import { RpcError, StatusCode } from "./status.ts";
 
 /** Remaining milliseconds, attempt and idempotency key of a call: `1500;1;key`. */
 export const RPC_HEADER = "Warren-Rpc";
@@ -21,9 +22,21 @@ export interface CallHeader {
   readonly idempotencyKey: string | undefined;
 }
 
-/** Writes the packed header. */
+const LONGEST_MS = 9_999_999_999;
+const LONGEST_KEY = 512;
+
+/**
+ * Writes the packed header.
+ * @throws RpcError INVALID_ARGUMENT when the idempotency key is longer than a header may be.
+ */
 export function packCall({ remainingMs, attempt, idempotencyKey }: CallHeader): string {
-  return `${Math.ceil(remainingMs)};${attempt};${idempotencyKey ? encodeURIComponent(idempotencyKey) : ""}`;
+  const key = idempotencyKey ? encodeURIComponent(idempotencyKey.toWellFormed()) : "";
+  if (key.length > LONGEST_KEY)
+    throw new RpcError(
+      StatusCode.INVALID_ARGUMENT,
+      `An idempotency key takes at most ${LONGEST_KEY} characters, percent-encoded`,
+    );
+  return `${Math.min(Math.ceil(remainingMs), LONGEST_MS)};${attempt};${key}`;
 }
 
 /** Reads the packed header; undefined when it is missing or malformed. */
@@ -35,6 +48,18 @@ export function unpackCall(text: string | undefined): CallHeader | undefined {
     return { remainingMs: Number(match[1]), attempt: Number(match[2]), idempotencyKey };
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * The headers of a message. The client library parses them when they are first asked for.
+ * @throws RpcError INVALID_ARGUMENT when they cannot be read.
+ */
+export function headersOf(message: Msg): MsgHdrs | undefined {
+  try {
+    return message.headers;
+  } catch (cause) {
+    throw new RpcError(StatusCode.INVALID_ARGUMENT, "The headers of the call cannot be read", {}, { cause });
   }
 }
 

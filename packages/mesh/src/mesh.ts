@@ -61,6 +61,7 @@ export class Mesh {
   readonly #connection: Connection;
   readonly #client: Client;
   readonly #server: Server;
+  readonly #inbox: Inbox;
   readonly #events: Events;
   readonly #signer: CallerSigner;
   readonly #wheel = new TimerWheel();
@@ -80,6 +81,7 @@ export class Mesh {
     this.#connection = connection;
     this.#signer = new CallerSigner(service, seed);
     const inbox = new Inbox(connection);
+    this.#inbox = inbox;
     const wheel = this.#wheel;
     this.#client = new Client({ connection, inbox, wheel, signer: this.#signer });
     const verifier = new CallerVerifier(trusted);
@@ -98,6 +100,11 @@ export class Mesh {
   /** Whether messages flow now; false while NATS is away. */
   get up(): boolean {
     return this.#connection.up;
+  }
+
+  /** Calls that this process serves, and places where it waits for answers: both 0 when nothing goes on. */
+  get load(): { readonly calls: number; readonly routes: number } {
+    return { calls: this.#server.inFlight, routes: this.#inbox.size };
   }
 
   /** Calls back when NATS is there again after an absence, until the returned function is called. */

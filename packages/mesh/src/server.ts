@@ -1,14 +1,22 @@
 // Serving methods: subscriptions, admission, checks before the handler, answers, and a drain that loses no call.
 import { context, type Span } from "@opentelemetry/api";
-import { headers, type Msg, type Subscription } from "@nats-io/transport-node";
-import { methodContract, type MethodContract, violations } from "@warren/contract";
-import { Admission } from "./admission.ts";
+import { headers, type Msg, type MsgHdrs, type Subscription } from "@nats-io/transport-node";
+import { methodContract, type MethodContract } from "@warren/contract";
 import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
 import type { Connection, MeshLog } from "./connection.ts";
 import { deadlineWithin, now } from "./deadline.ts";
-import type { Handlers, MessageType, ServiceDefinition } from "./definition.ts";
-import { type Endpoint, EndpointStats } from "./endpoint.ts";
-import { ALIVE_HEADER, CALLER_HEADER, errorHeaders, header, RPC_HEADER, STREAM_HEADER, unpackCall } from "./headers.ts";
+import type { Handlers, ServiceDefinition } from "./definition.ts";
+import { createEndpoint, decodeRequest, type Endpoint, type Handler } from "./endpoint.ts";
+import {
+  ALIVE_HEADER,
+  CALLER_HEADER,
+  errorHeaders,
+  header,
+  headersOf,
+  RPC_HEADER,
+  STREAM_HEADER,
+  unpackCall,
+} from "./headers.ts";
 import { type Inbox, isInbox } from "./inbox.ts";
 import { Invocation } from "./invocation.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
@@ -34,6 +42,9 @@ export interface ServedKey {
   drain(): Promise<void>;
 }
 
+/** Bytes that the headers of an error may take. */
+const ERROR_HEADERS_ROOM = 512;
+
 const ANONYMOUS = { principal: "anonymous", tenant: "default", scopes: [], expiresAt: Number.MAX_SAFE_INTEGER };
 
 /** Serves methods until it is drained. */
@@ -48,6 +59,11 @@ export class Server {
 
   constructor(deps: ServerDependencies) {
     this.#deps = deps;
+  }
+
+  /** Calls that are being served, those that wait for their turn counted. */
+  get inFlight(): number {
+    return this.#inFlight;
   }
 
   /** Serves every method of a definition. Resolves when NATS sends calls here. */
@@ -140,11 +156,11 @@ export class Server {
     if (!isInbox(reply)) return this.#deps.log.debug({ method: method.path }, "A call without an inbox was dropped");
     const started = now();
     this.#inFlight += 1;
-    const { span, within } = startServerSpan(method.service, method.name, header(message.headers, "traceparent"));
+    const { span, within } = startServerSpan(method.service, method.name, traceparent(message));
     let failure: RpcError | undefined;
     let invocation: Invocation | undefined;
     try {
-      invocation = this.#invocation(method, message);
+      invocation = this.#invocation(method, headersOf(message));
       this.#running.set(reply, invocation);
       const call = invocation;
       await context.with(within, () => this.#admitted(endpoint, message, reply, call, span));
@@ -165,9 +181,13 @@ export class Server {
     }
   }
 
-  #invocation(method: MethodContract, message: Msg): Invocation {
-    const call = unpackCall(header(message.headers, RPC_HEADER));
-    const assertion = header(message.headers, CALLER_HEADER) as CallerAssertion | undefined;
+  #invocation(method: MethodContract, carried: MsgHdrs | undefined): Invocation {
+    const packed = header(carried, RPC_HEADER);
+    const call = unpackCall(packed);
+    // Without its deadline and its idempotency key it would be another call than the one that was made.
+    if (packed !== undefined && !call)
+      throw new RpcError(StatusCode.INVALID_ARGUMENT, `The header ${RPC_HEADER} of the call is malformed`);
+    const assertion = header(carried, CALLER_HEADER) as CallerAssertion | undefined;
     const caller =
       assertion === undefined && method.scope === "public" ? ANONYMOUS : this.#deps.verifier.verify(assertion);
     if (!holdsScope(caller, method.scope))
@@ -187,6 +207,7 @@ export class Server {
     if (!admission.tryEnter() && !(await admission.enter(invocation.deadline)))
       throw new RpcError(StatusCode.DEADLINE_EXCEEDED, "The call waited in the queue until its deadline");
     try {
+      if (invocation.aborted) throw invocation.aborted;
       const request = decodeRequest(endpoint, message.data);
       const answers = endpoint.run(request, invocation);
       if (!(Symbol.asyncIterator in answers)) this.#answer(reply, await answers);
@@ -227,7 +248,7 @@ export class Server {
   #answer(reply: string, payload: Uint8Array, failure?: RpcError): void {
     const { connection } = this.#deps;
     if (!connection.up) return;
-    if (payload.length > connection.maxPayload) {
+    if (payload.length > connection.maxPayload - (failure ? ERROR_HEADERS_ROOM : 0)) {
       const error = new RpcError(
         StatusCode.RESOURCE_EXHAUSTED,
         `An answer of ${payload.length} bytes is over the mesh's limit`,
@@ -251,50 +272,11 @@ export class Server {
   }
 }
 
-type Handler = (request: object, ctx: Invocation) => Promise<object> | AsyncIterable<object>;
-
-function createEndpoint(
-  method: MethodContract,
-  types: { requestType: unknown; responseType: unknown },
-  handler: Handler,
-): Endpoint {
-  const request = types.requestType as MessageType<object, object>;
-  const response = types.responseType as MessageType<object, object>;
-  const encode = (answer: object): Uint8Array => response.encode(response.fromPartial(answer)).finish();
-  return {
-    method,
-    decode: (bytes) => request.decode(bytes),
-    run: (message, ctx) => {
-      const answer = handler(message, ctx as Invocation);
-      return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
-    },
-    admission: new Admission(),
-    stats: new EndpointStats(),
-  };
-}
-
-async function* encodeEach(
-  answers: AsyncIterable<object>,
-  encode: (answer: object) => Uint8Array,
-): AsyncGenerator<Uint8Array> {
-  for await (const answer of answers) yield encode(answer);
-}
-
-/** Bytes that are no message of the contract, or one that breaks its rules, never reach a handler. */
-function decodeRequest(endpoint: Endpoint, bytes: Uint8Array): object {
-  let request: object;
+/** The trace that a call belongs to; headers that cannot be read are refused where the call is. */
+function traceparent(message: Msg): string | undefined {
   try {
-    request = endpoint.decode(bytes);
-  } catch (cause) {
-    throw new RpcError(
-      StatusCode.INVALID_ARGUMENT,
-      `The request is no ${endpoint.method.input.typeName}`,
-      {},
-      { cause },
-    );
+    return header(headersOf(message), "traceparent");
+  } catch {
+    return undefined;
   }
-  const found = violations(endpoint.method.input.typeName, request);
-  if (!found.length) return request;
-  const text = found.map(({ field, description }) => `${field} ${description}`).join("; ");
-  throw new RpcError(StatusCode.INVALID_ARGUMENT, text, { violations: found });
 }

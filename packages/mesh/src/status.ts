@@ -77,6 +77,8 @@ const types = {
   errorInfo: "type.googleapis.com/google.rpc.ErrorInfo",
 } as const;
 
+const LONGEST_RETRY_MS = 365 * 86_400_000;
+
 /** google.rpc.Status as bytes. */
 export function encodeStatus(error: RpcError): Uint8Array {
   const { violations, retryAfterMs, reason, metadata } = error.details;
@@ -86,7 +88,9 @@ export function encodeStatus(error: RpcError): Uint8Array {
     details.push({ typeUrl: types.badRequest, value: BadRequest.encode({ fieldViolations }).finish() });
   }
   if (retryAfterMs !== undefined) {
-    const retryDelay = { seconds: BigInt(Math.floor(retryAfterMs / 1000)), nanos: (retryAfterMs % 1000) * 1e6 };
+    // Whole milliseconds, within a year: an error that cannot be written would leave its caller without any answer.
+    const ms = Math.min(Math.max(0, Math.ceil(retryAfterMs) || 0), LONGEST_RETRY_MS);
+    const retryDelay = { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 };
     details.push({ typeUrl: types.retryInfo, value: RetryInfo.encode({ retryDelay }).finish() });
   }
   if (reason) {

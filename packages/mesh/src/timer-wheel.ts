@@ -16,23 +16,29 @@ interface Slot extends WheelTimer {
 /** Calls back within one tick after a deadline, never before it. */
 export class TimerWheel {
   readonly #tickMs: number;
+  readonly #clock: () => number;
   readonly #slots = new Map<number, Set<Slot>>();
   #timer: NodeJS.Timeout | undefined;
   #tick = 0;
 
-  /** @param tickMs How late a call may be, in milliseconds. */
-  constructor(tickMs = 5) {
+  /**
+   * @param tickMs How late a call may be, in milliseconds.
+   * @param clock The clock of the deadlines, in milliseconds; it never goes back.
+   */
+  constructor(tickMs = 5, clock: () => number = now) {
     this.#tickMs = tickMs;
+    this.#clock = clock;
   }
 
   /** Calls `fire` once when `deadline` (monotonic milliseconds) has passed, unless cleared before. */
   at(deadline: number, fire: () => void): WheelTimer {
-    const tick = Math.max(Math.ceil(deadline / this.#tickMs), this.#timer ? this.#tick + 1 : 0);
+    this.#start();
+    // A deadline that has passed is due at the next tick: the ticks before are never looked at again.
+    const tick = Math.max(Math.ceil(deadline / this.#tickMs), this.#tick + 1);
     let slot = this.#slots.get(tick);
     if (!slot) this.#slots.set(tick, (slot = new Set()));
     const timer: Slot = { due: tick, fire, clear: () => slot.delete(timer) };
     slot.add(timer);
-    this.#start();
     return timer;
   }
 
@@ -45,16 +51,18 @@ export class TimerWheel {
 
   #start(): void {
     if (this.#timer) return;
-    this.#tick = Math.floor(now() / this.#tickMs) - 1;
+    this.#tick = Math.floor(this.#clock() / this.#tickMs) - 1;
     this.#timer = setInterval(() => this.#advance(), this.#tickMs).unref();
   }
 
   #advance(): void {
-    const current = Math.floor(now() / this.#tickMs);
-    for (; this.#tick < current; this.#tick++) {
-      const slot = this.#slots.get(this.#tick + 1);
+    const current = Math.floor(this.#clock() / this.#tickMs);
+    while (this.#tick < current) {
+      // Counted first: what a call sets in turn belongs to a later tick.
+      this.#tick += 1;
+      const slot = this.#slots.get(this.#tick);
       if (!slot) continue;
-      this.#slots.delete(this.#tick + 1);
+      this.#slots.delete(this.#tick);
       for (const timer of slot) timer.fire();
     }
     if (this.#slots.size > 0) return;

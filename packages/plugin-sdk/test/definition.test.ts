@@ -45,7 +45,7 @@ test("while the host does not read its answers, the plugin does not read its cal
     input.write(`${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "t" } })}\n`);
     await new Promise(setImmediate);
   }
-  assert.ok(calls < 100, `${calls} calls were made`);
+  assert.ok(calls < 250, `${calls} calls were made`);
   const output = io.output as PassThrough;
   let text = "";
   output.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));

@@ -45,6 +45,7 @@ test("counts words, characters, lines and sentences", async (t) => {
     ["Hello, world!", [2, 13, 12, 1, 1]],
     ["It's a well-known fact. Really?\nYes", [6, 35, 30, 2, 2]],
     ["Größe e\u0301te\u0301", [2, 9, 8, 1, 1]],
+    ["हिन्दी में", [2, 5, 4, 1, 1]],
     ["👩‍👩‍👧 ok", [1, 4, 3, 1, 1]],
   ];
   for (const [text, [words, characters, charactersWithoutSpaces, lines, sentences]] of cases) {

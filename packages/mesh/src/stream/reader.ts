@@ -108,7 +108,8 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     }
     if (frame.kind === FrameKind.ERROR) return this.fail(decodeStatus(frame.payload));
     if (frame.kind === FrameKind.ALIVE) return;
-    if (frame.sequence !== this.#sequence + 1)
+    // Sequence numbers are 32 bits wide and start over after the last.
+    if (frame.sequence !== (this.#sequence + 1) >>> 0)
       return this.#cancel(
         new RpcError(StatusCode.DATA_LOSS, `A stream went from frame ${this.#sequence} to ${frame.sequence}`),
       );

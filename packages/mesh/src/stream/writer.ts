@@ -3,7 +3,7 @@
 import type { Connection } from "../connection.ts";
 import { now } from "../deadline.ts";
 import type { Inbox, Route } from "../inbox.ts";
-import { encodeStatus, type RpcError } from "../status.ts";
+import { encodeStatus, RpcError } from "../status.ts";
 import type { TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import { CreditBalance, type Window } from "./credit.ts";
 import { ALIVE_EVERY_MS, FrameKind, GONE_AFTER_MS, parseFrame, plain, sequenced } from "./frame.ts";
@@ -62,9 +62,16 @@ export class StreamWriter {
   /** Ends the stream well, or with an error. */
   end(error?: RpcError): void {
     if (this.#over) return;
-    if (error) this.#publish(plain(FrameKind.ERROR, encodeStatus(error)));
+    if (error) this.#publish(plain(FrameKind.ERROR, this.#status(error)));
     else this.#publish(sequenced(FrameKind.END, ++this.#sequence, new Uint8Array()));
     this.#finish();
+  }
+
+  /** An error too large for a frame keeps its code: its reader must learn that the stream failed. */
+  #status(error: RpcError): Uint8Array {
+    const status = encodeStatus(error);
+    if (status.length <= this.#mostPayload) return status;
+    return encodeStatus(new RpcError(error.code, "The stream failed with an error that is over the mesh's limit"));
   }
 
   #receive(data: Uint8Array): void {
