@@ -1,5 +1,5 @@
 // The credentials of a local mesh: made once, kept in the data folder, one file a service, readable by its owner only.
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createCredentials, parseCredentials, services } from "@warren/mesh/policy";
 
@@ -16,8 +16,11 @@ export function meshCredentials(folder: string): MeshCredentials {
   const names = Object.keys(services);
   const fileOf = (service: string): string => join(folder, `${service}.json`);
   if (names.some((name) => !existsSync(fileOf(name))))
-    for (const [name, credentials] of Object.entries(createCredentials(names)))
+    for (const [name, credentials] of Object.entries(createCredentials(names))) {
+      // A file that is there keeps its mode when it is written to: a new one is readable by its owner only.
+      rmSync(fileOf(name), { force: true });
       writeFileSync(fileOf(name), JSON.stringify(credentials), { mode: 0o600 });
+    }
   const first = parseCredentials(readFileSync(fileOf(names[0] ?? "gateway"), "utf8"));
   return { fileOf, publicKeys: first.trusted.services };
 }

@@ -52,6 +52,10 @@ export async function startNatsServer(options: NatsOptions): Promise<RunningNats
   const found = await waitUntil("The start of nats-server", READY_MS, () => {
     if (ended) throw new Error(`nats-server ended at once: ${lastLines.join(" | ")}`);
     return readPort(portsDir);
+  }).catch((error: unknown) => {
+    // A server that nobody waits for any more must not stay behind.
+    server.kill("SIGKILL");
+    throw error;
   });
   return { url: `nats://127.0.0.1:${found}`, port: found, process: server };
 }

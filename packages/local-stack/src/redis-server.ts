@@ -1,6 +1,6 @@
 // A redis-server of our own on a Unix socket: nothing else on the machine can reach it but this user.
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { lstatSync, mkdirSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +49,10 @@ export async function startRedisServer({ dataDir, onLine }: RedisOptions): Promi
   await waitUntil("The start of redis-server", READY_MS, async () => {
     if (ended) throw new Error("redis-server ended at once: its lines above say why");
     return (await accepts(path)) || undefined;
+  }).catch((error: unknown) => {
+    // A server that nobody waits for any more must not stay behind.
+    server.kill("SIGKILL");
+    throw error;
   });
   return { path, process: server };
 }
@@ -59,6 +63,10 @@ function socketPath(dataDir: string): string {
   if (Buffer.byteLength(near) <= LONGEST_SOCKET_PATH) return near;
   const folder = join(tmpdir(), `warren-${createHash("sha256").update(dataDir).digest("hex").slice(0, 16)}`);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // The name can be foretold, and anybody may make folders there: one that is not ours alone is not used.
+  const { mode, uid } = lstatSync(folder);
+  if ((mode & 0o170777) !== 0o040700 || uid !== process.getuid?.())
+    throw new Error(`${folder} must be a folder of this user alone: remove it, or name a shorter WARREN_DATA_DIR`);
   return join(folder, "redis.sock");
 }
 

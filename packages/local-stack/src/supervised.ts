@@ -23,6 +23,7 @@ export class Supervised {
   #starting: Promise<void> | undefined;
   #stopped = false;
   #failures = 0;
+  #endDelay: (() => void) | undefined;
 
   constructor(options: SupervisedOptions) {
     this.name = options.name;
@@ -35,13 +36,17 @@ export class Supervised {
   }
 
   /** Starts it the first time; a failure is the caller's. */
-  async start(): Promise<void> {
-    this.#follow(await this.#options.start());
+  start(): Promise<void> {
+    const started = this.#options.start().then((running) => this.#follow(running));
+    // Whoever stops it meanwhile waits for it, and stops what was started.
+    this.#starting = started.catch(() => undefined);
+    return started;
   }
 
   /** Stops it for good: SIGTERM, and SIGKILL after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
+    this.#endDelay?.();
     await this.#starting;
     await this.#process?.stop(graceMs);
   }
@@ -64,7 +69,7 @@ export class Supervised {
     while (!this.#stopped) {
       const delay = this.#failures === 0 ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
       this.#failures += 1;
-      await new Promise((resolve) => setTimeout(resolve, delay));
+      await this.#delay(delay);
       if (this.#stopped) return;
       try {
         return this.#follow(await this.#options.start());
@@ -72,6 +77,17 @@ export class Supervised {
         this.#options.say(`could not be started: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
+  }
+
+  /** A wait that a stop ends at once. */
+  #delay(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#endDelay = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 

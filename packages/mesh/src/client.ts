@@ -108,11 +108,15 @@ export class Client {
     }
   }
 
-  /** One request to every replica of every service that serves the method; their answers, in the order they came. */
+  /**
+   * One request to every replica of every service that serves the method; their answers, in the order they came.
+   * @throws RpcError of one replica when all that answered failed.
+   */
   async gather(method: MethodContract, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array[]> {
     const span = startClientSpan(method.service, method.name);
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
     const answers: Uint8Array[] = [];
+    const failures: RpcError[] = [];
     try {
       await new Promise<void>((resolve, reject) => {
         const route = this.#inbox.open((message) => {
@@ -120,7 +124,9 @@ export class Client {
           stall.clear();
           stall = this.#wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
           // One replica's failure does not spoil what the others know.
-          if (!header(message.headers, ERROR_CODE_HEADER)) answers.push(message.data);
+          const error = errorOf(message, method);
+          if (error) failures.push(error);
+          else answers.push(message.data);
         });
         const end = (): void => {
           route.close();
@@ -136,6 +142,7 @@ export class Client {
           reject(error as RpcError);
         }
       });
+      if (!answers.length && failures[0]) throw failures[0];
       endSpan(span);
       return answers;
     } catch (error) {

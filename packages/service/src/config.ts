@@ -72,18 +72,23 @@ export type CommonConfig = z.infer<typeof commonConfig>;
  * @throws ConfigError naming every setting that is missing, unknown or wrong, all at once.
  */
 export function loadConfig<S extends ConfigSchema>(schema: S, name: string, env: Environment): z.infer<S> {
-  const fromFile = readFile(env["WARREN_CONFIG"], name, Object.keys(schema.shape));
+  const known = Object.keys(schema.shape);
+  const fromFile = readFile(env["WARREN_CONFIG"], name);
   const fromEnv = Object.entries(schema.shape).flatMap(([key, field]) => {
     const value = env[variableOf(field)];
     return value === undefined || value === "" ? [] : [[key, value] as const];
   });
   const result = schema.safeParse({ ...fromFile, ...Object.fromEntries(fromEnv) });
-  if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => {
+  const unknown = Object.keys(fromFile).filter((key) => !known.includes(key));
+  if (result.success && unknown.length === 0) return result.data;
+  const problems = (result.error?.issues ?? []).map((issue) => {
     const field = schema.shape[String(issue.path[0])];
     return `${field ? variableOf(field) : issue.path.join(".")}: ${issue.message} (${field?.description ?? "unknown"})`;
   });
-  throw new ConfigError(`The configuration of ${name} cannot be used:\n  ${problems.join("\n  ")}`);
+  const surplus = unknown.map(
+    (key) => `${env["WARREN_CONFIG"]}: ${name} has no setting ${key}; did you mean ${nearest(key, known)}?`,
+  );
+  throw new ConfigError(`The configuration of ${name} cannot be used:\n  ${[...surplus, ...problems].join("\n  ")}`);
 }
 
 function variableOf(field: unknown): string {
@@ -93,15 +98,26 @@ function variableOf(field: unknown): string {
 }
 
 /** The part of `warren.config.yaml` under the service's name. */
-function readFile(path: string | undefined, name: string, known: string[]): Record<string, unknown> {
+function readFile(path: string | undefined, name: string): Record<string, unknown> {
   if (!path) return {};
-  const whole: unknown = parseYaml(readFileSync(path, "utf8")) ?? {};
-  if (typeof whole !== "object") throw new ConfigError(`${path} must hold settings by service, such as "${name}:"`);
-  const part = (whole as Record<string, Record<string, unknown> | undefined>)[name] ?? {};
-  for (const key of Object.keys(part))
-    if (!known.includes(key))
-      throw new ConfigError(`${path}: ${name} has no setting ${key}; did you mean ${nearest(key, known)}?`);
+  const whole = parseFile(path) ?? {};
+  if (!isSettings(whole)) throw new ConfigError(`${path} must hold settings by service, such as "${name}:"`);
+  const part = whole[name] ?? {};
+  if (!isSettings(part)) throw new ConfigError(`${path}: ${name} must hold settings by name`);
   return part;
+}
+
+function parseFile(path: string): unknown {
+  try {
+    return parseYaml(readFileSync(path, "utf8"));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(`WARREN_CONFIG names ${path}, which cannot be read: ${why}`, { cause });
+  }
+}
+
+function isSettings(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The known word that takes the fewest edits (Levenshtein, 1965). */

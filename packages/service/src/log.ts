@@ -25,6 +25,7 @@ export function createLog({ service, instanceId, level, destination }: LogOption
     serializers: { err: (error: unknown) => error },
     formatters: {
       level: (label: string) => ({ level: label }),
+      bindings: (fields: object) => redact(fields) as Record<string, unknown>,
       log: (fields: object) => redact(fields) as Record<string, unknown>,
     },
     mixin: () => {

@@ -14,6 +14,7 @@ export const KNOWN_SCOPES: readonly string[] = [
   "devices:write",
   "devices:admin",
   "traces:read",
+  "health:read",
   "limits:read",
 ];
 

@@ -94,8 +94,20 @@ function lastResults(messages: readonly ModelMessage[]): Extract<ModelMessage, {
   return results;
 }
 
+/** A tool that answers with an object often puts a sentence for people into its `text`. */
+function sentenceIn(result: string): string | undefined {
+  if (!result.startsWith("{")) return undefined;
+  try {
+    const { text } = JSON.parse(result) as { text?: unknown };
+    return typeof text === "string" && text !== "" ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function tellResult(result: Extract<ModelMessage, { role: "tool" }>): string {
-  const text = result.text.length > SHOWN_RESULT ? `${result.text.slice(0, SHOWN_RESULT)}… (shortened)` : result.text;
+  const said = sentenceIn(result.text) ?? result.text;
+  const text = said.length > SHOWN_RESULT ? `${said.slice(0, SHOWN_RESULT)}… (shortened)` : said;
   if (result.failed) return `The tool ${result.name} failed: ${text}`;
   return text === "" ? `The tool ${result.name} ran and returned nothing.` : `${result.name} says: ${text}`;
 }
