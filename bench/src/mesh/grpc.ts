@@ -28,21 +28,21 @@ function serializer<T>(type: Message<T>): (message: T) => Buffer {
 const shared = {
   requestStream: false,
   requestSerialize: serializer(ChatRequest),
-  requestDeserialize: ChatRequest.decode,
+  requestDeserialize: (bytes: Buffer) => ChatRequest.decode(bytes),
 };
 const chat = {
   ...shared,
   path: `/${SERVICE}/Chat`,
   responseStream: false,
   responseSerialize: serializer(ChatResponse),
-  responseDeserialize: ChatResponse.decode,
+  responseDeserialize: (bytes: Buffer) => ChatResponse.decode(bytes),
 } as const;
 const streamChat = {
   ...shared,
   path: `/${SERVICE}/StreamChat`,
   responseStream: true,
   responseSerialize: serializer(ChatEvent),
-  responseDeserialize: ChatEvent.decode,
+  responseDeserialize: (bytes: Buffer) => ChatEvent.decode(bytes),
 } as const;
 
 const onChat: handleUnaryCall<ChatRequest, ChatResponse> = (call, answer) => {

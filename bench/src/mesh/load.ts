@@ -40,7 +40,9 @@ export async function run(side: CallingSide, workload: Workload, durationMs: num
   let operations = 0;
   const caller = async (index: number): Promise<void> => {
     for (let before = performance.now(); before < until;) {
-      operations += await once(index);
+      const done = await once(index);
+      // Added after the wait: `+= await` would add to what the sum was before it.
+      operations += done;
       const after = performance.now();
       latencies.record(after - before);
       before = after;

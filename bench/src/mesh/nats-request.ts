@@ -1,6 +1,6 @@
 // nats.js alone: request() and respond() on bytes. No types, no identity, no trace: the floor that a framework on
 // nats.js starts from.
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { echo, type Subject, type Target } from "./subject.ts";
 
 const SUBJECT = "bench.nats.echo";
@@ -10,6 +10,10 @@ function open({ natsUrl, peer }: Target): Promise<NatsConnection> {
   return connect({ servers: [natsUrl], user: peer.user, pass: peer.password });
 }
 
+async function respond(message: Msg): Promise<void> {
+  message.respond(await echo(message.string()));
+}
+
 export const natsRequest: Subject = {
   async serve(target) {
     const nats = await open(target);
@@ -17,7 +21,7 @@ export const natsRequest: Subject = {
       queue: "bench",
       callback: (error, message) => {
         if (error) throw error;
-        void echo(message.string()).then((text) => message.respond(text));
+        void respond(message);
       },
     });
     await nats.flush();

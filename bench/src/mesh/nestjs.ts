@@ -14,7 +14,9 @@ class EchoController {
   }
 }
 
-class EchoModule {}
+class EchoModule {
+  readonly name = "echo";
+}
 
 /** What decorators would do, called: Node.js does not read their syntax. */
 function decorate(): void {

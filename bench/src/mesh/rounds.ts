@@ -14,15 +14,25 @@ export interface Plan {
 
 export const FULL: Plan = { rounds: 5, runMs: 2000, warmUpMs: 1500, allocationMs: 1500 };
 /** Sized so that a suite ends within a minute on two slow cores. */
-export const QUICK: Plan = { rounds: 3, runMs: 250, warmUpMs: 300, allocationMs: 300 };
+export const QUICK: Plan = { rounds: 3, runMs: 150, warmUpMs: 250, allocationMs: 200 };
 
-const metrics = [
-  ["rate", "perSecond", undefined],
-  ["p50", "p50Ms", "ms"],
-  ["p99", "p99Ms", "ms"],
-  ["client CPU", "clientCpuMicros", "µs"],
-  ["server CPU", "serverCpuMicros", "µs"],
-] as const satisfies readonly (readonly [string, keyof Measurement, string | undefined])[];
+type Metric = readonly [name: string, unit: string, of: (measured: Measurement) => number];
+
+const cpuMetrics: readonly Metric[] = [
+  ["CPU", "µs", ({ clientCpuMicros, serverCpuMicros }) => clientCpuMicros + serverCpuMicros],
+  ["client CPU", "µs", ({ clientCpuMicros }) => clientCpuMicros],
+  ["server CPU", "µs", ({ serverCpuMicros }) => serverCpuMicros],
+];
+const metricsOf: Readonly<Record<Workload["kind"], readonly Metric[]>> = {
+  unary: [
+    ["calls", "/s", ({ perSecond }) => perSecond],
+    ["p50", "ms", ({ p50Ms }) => p50Ms],
+    ["p99", "ms", ({ p99Ms }) => p99Ms],
+    ...cpuMetrics,
+  ],
+  // How long a whole stream takes says nothing that its rate does not.
+  stream: [["messages", "/s", ({ perSecond }) => perSecond], ...cpuMetrics],
+};
 
 /** Measures one workload for each pair, in turns. */
 export async function measureInTurns(
@@ -39,23 +49,15 @@ export async function measureInTurns(
       signal.throwIfAborted();
       found.get(pair)?.push(await pair.measure(workload, plan.runMs));
     }
-  const [operation, wanted] = workload.kind === "unary" ? ["calls", metrics] : ["messages", metrics];
-  return [...found].flatMap(([{ subject }, rounds]) => [
-    ...wanted.map(([metric, key, unit]) => ({
+  return [...found].flatMap(([{ subject }, measured]) =>
+    metricsOf[workload.kind].map(([metric, unit, of]) => ({
       workload: name,
       subject,
-      metric: key === "perSecond" ? operation : metric,
-      unit: unit ?? `${operation}/s`,
-      rounds: rounds.map((each) => each[key]),
+      metric,
+      unit,
+      rounds: measured.map(of),
     })),
-    {
-      workload: name,
-      subject,
-      metric: "CPU",
-      unit: "µs",
-      rounds: rounds.map((each) => each.clientCpuMicros + each.serverCpuMicros),
-    },
-  ]);
+  );
 }
 
 /** Samples the allocations of one workload for each pair. */
@@ -66,10 +68,10 @@ export async function measureAllocations(
   plan: Plan,
 ): Promise<Series[]> {
   const series: Series[] = [];
-  for (const { subject, allocation } of await eachInTurn(pairs, (pair) => pair.allocations(workload, plan.allocationMs)))
-    series.push(
-      { workload: name, subject, metric: "client heap", unit: "B", rounds: [allocation.client] },
-      { workload: name, subject, metric: "server heap", unit: "B", rounds: [allocation.server] },
-    );
+  for (const pair of pairs) {
+    const { client, server } = await pair.allocations(workload, plan.allocationMs);
+    const of = { workload: name, subject: pair.subject, unit: "B" };
+    series.push({ ...of, metric: "client heap", rounds: [client] }, { ...of, metric: "server heap", rounds: [server] });
+  }
   return series;
 }

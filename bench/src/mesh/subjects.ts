@@ -5,22 +5,36 @@ import type { Subject } from "./subject.ts";
 export const WARREN = "warren";
 /** The same with no call sampled: trace context travels, spans are not kept. */
 export const WARREN_UNSAMPLED = "warren, no sampling";
+/** nats.js alone. */
+export const NATS = "nats.js request()";
+const GRPC = "grpc-js";
 
-const load: Readonly<Record<string, () => Promise<Subject>>> = {
+/** Warren serving so many keys of one method. */
+export function keyedSubject(keys: number): string {
+  return `warren, ${keys} endpoints`;
+}
+
+const KEYED = /^warren, (\d+) endpoints$/;
+
+const loaders: Readonly<Record<string, () => Promise<Subject>>> = {
   [WARREN]: async () => (await import("./warren.ts")).warren({ sampled: true }),
   [WARREN_UNSAMPLED]: async () => (await import("./warren.ts")).warren({ sampled: false }),
-  "nats.js request()": async () => (await import("./nats-request.ts")).natsRequest,
+  [NATS]: async () => (await import("./nats-request.ts")).natsRequest,
   "moleculer 0.15": async () => (await import("./moleculer.ts")).moleculer,
   "nestjs 12": async () => (await import("./nestjs.ts")).nestjs,
-  "grpc-js": async () => (await import("./grpc.ts")).grpc,
+  [GRPC]: async () => (await import("./grpc.ts")).grpc,
 };
 
-/** Every subject's name. */
-export const subjectNames = Object.keys(load);
+/** Who takes part in unary calls. */
+export const unarySubjects = Object.keys(loaders);
+/** Who takes part in streams: those that have them. */
+export const streamingSubjects = [WARREN, WARREN_UNSAMPLED, GRPC];
 
 /** Loads a subject. */
 export async function loadSubject(name: string): Promise<Subject> {
-  const found = load[name];
-  if (!found) throw new Error(`There is no subject ${name}: there are ${subjectNames.join(", ")}`);
-  return found();
+  const keys = KEYED.exec(name)?.[1];
+  if (keys) return (await import("./warren-keyed.ts")).warrenKeyed(Number(keys));
+  const load = loaders[name];
+  if (!load) throw new Error(`There is no subject ${name}: there are ${unarySubjects.join(", ")}`);
+  return load();
 }

@@ -1,5 +1,6 @@
 // A process that is one side of one subject: CPU and memory of client and server are told apart by being apart.
 import { writeFileSync } from "node:fs";
+import type { HeapProfiler } from "node:inspector";
 import { Session } from "node:inspector/promises";
 import { run } from "./load.ts";
 import { type CallingSide, HOLD_PREFIX, type ServingSide } from "./subject.ts";
@@ -42,7 +43,7 @@ function createWork(): Work {
     },
     stopAllocations: async () => {
       const { profile } = await session.post("HeapProfiler.stopSampling");
-      return profile.samples.reduce((sum, { size }) => sum + size, 0);
+      return allocated(profile.head);
     },
     startProfile: async () => {
       await session.post("Profiler.enable");
@@ -71,6 +72,11 @@ function createWork(): Work {
       return undefined;
     },
   };
+}
+
+/** Bytes that a node of a sampling profile and those below it stand for. */
+function allocated({ selfSize, children }: HeapProfiler.SamplingHeapProfileNode): number {
+  return children.reduce((sum, child) => sum + allocated(child), selfSize);
 }
 
 /** Bytes of objects that are alive, on the heap and in buffers. */

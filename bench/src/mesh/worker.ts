@@ -6,8 +6,8 @@ import type { Answer, OperationName, Operations } from "./worker-protocol.ts";
 const MAIN = fileURLToPath(new URL("worker-main.ts", import.meta.url));
 
 interface Waiting {
-  resolve(result: unknown): void;
-  reject(error: Error): void;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** Asks a child process to do things. */
@@ -61,7 +61,7 @@ export class Worker {
   }
 
   #lost(how: string): void {
-    for (const { reject } of this.#waiting.values()) reject(new Error(`${this.#name} ${how}`));
+    for (const waiting of this.#waiting.values()) waiting.reject(new Error(`${this.#name} ${how}`));
     this.#waiting.clear();
   }
 }

@@ -9,7 +9,7 @@ import {
   toJson,
 } from "@bufbuild/protobuf";
 import { registry } from "./registry.ts";
-import { type FieldViolation, violations } from "./rules.ts";
+import { type FieldViolation, violationsOf } from "./rules.ts";
 
 /** Levels of JSON that are read: more in one request is an attack. */
 const DEEPEST_JSON = 100;
@@ -33,7 +33,7 @@ export class JsonMismatch extends Error {
  */
 export function messageFromJson(type: DescMessage, json: JsonValue): Message {
   const message = parse(type, json);
-  const found = violations(type.typeName, message);
+  const found = violationsOf(type, message);
   if (found.length) throw new JsonMismatch(found);
   return message;
 }

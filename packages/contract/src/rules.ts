@@ -16,26 +16,31 @@ type Check = (value: unknown, report: Report) => void;
 type MessageCheck = (message: Readonly<Record<string, unknown>>, path: string, found: FieldViolation[]) => void;
 
 const fieldOption = extension("warren.options.v1.field");
-const compiled = new Map<string, MessageCheck>();
+const compiled = new WeakMap<DescMessage, MessageCheck>();
 
 /** What in `message` (of the type named `typeName`, as ts-proto or protobuf-es decoded it) breaks the contract; empty when nothing does. */
 export function violations(typeName: string, message: object): FieldViolation[] {
+  const descriptor = registry.getMessage(typeName);
+  if (!descriptor) throw new Error(`No contract has the message ${typeName}: run "npm run proto"`);
+  return violationsOf(descriptor, message);
+}
+
+/** The same for a message whose descriptor is at hand. */
+export function violationsOf(descriptor: DescMessage, message: object): FieldViolation[] {
   const found: FieldViolation[] = [];
-  messageCheck(typeName)(message as Record<string, unknown>, "", found);
+  messageCheck(descriptor)(message as Record<string, unknown>, "", found);
   return found;
 }
 
-function messageCheck(typeName: string): MessageCheck {
-  const known = compiled.get(typeName);
+function messageCheck(descriptor: DescMessage): MessageCheck {
+  const known = compiled.get(descriptor);
   if (known) return known;
-  const descriptor = registry.getMessage(typeName);
-  if (!descriptor) throw new Error(`No contract has the message ${typeName}: run "npm run proto"`);
   // Registered before its fields are looked at: a message may hold itself.
   let checks: MessageCheck[] = [];
   const check: MessageCheck = (message, path, found) => {
     for (const each of checks) each(message, path, found);
   };
-  compiled.set(typeName, check);
+  compiled.set(descriptor, check);
   checks = compileFields(descriptor);
   return check;
 }
@@ -59,7 +64,7 @@ function read(message: Readonly<Record<string, unknown>>, field: DescField): unk
 function compileField(field: DescField): ((value: unknown, path: string, found: FieldViolation[]) => void) | undefined {
   const rules = getOption(field, fieldOption) as unknown as FieldRules | undefined;
   const own = rules && ruleChecks(rules, field.fieldKind);
-  const nested = field.message && !field.message.typeName.startsWith("google.") ? field.message.typeName : undefined;
+  const nested = field.message?.typeName.startsWith("google.") ? undefined : field.message;
   if (!own?.length && !nested) return undefined;
   return (value, path, found) => {
     for (const check of own ?? [])

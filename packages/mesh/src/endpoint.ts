@@ -4,6 +4,7 @@ import { Admission } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
 import type { MessageType } from "./definition.ts";
 import { RpcError, StatusCode } from "./status.ts";
+import type { TimerWheel } from "./timer-wheel.ts";
 
 /** What serves a method, on bytes. */
 export interface Endpoint {
@@ -51,6 +52,7 @@ export function createEndpoint(
   method: MethodContract,
   types: { requestType: unknown; responseType: unknown },
   handler: Handler,
+  wheel: TimerWheel,
 ): Endpoint {
   const request = types.requestType as MessageType<object, object>;
   const response = types.responseType as MessageType<object, object>;
@@ -62,7 +64,7 @@ export function createEndpoint(
       const answer = handler(message, ctx);
       return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
     },
-    admission: new Admission(),
+    admission: new Admission(wheel),
     stats: new EndpointStats(),
   };
 }

@@ -13,6 +13,7 @@ import { Inbox } from "./inbox.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
+import { RpcError, StatusCode } from "./status.ts";
 import type { Codec } from "./state/codec.ts";
 import { openJetStream, type StateDependencies } from "./state/jetstream.ts";
 import { Kv } from "./state/kv.ts";
@@ -221,11 +222,11 @@ export class Mesh {
       return async function* (partial: object, options?: CallOptions) {
         const message = request.fromPartial(partial);
         for await (const answer of client.stream(contract, encode(message), options, keyOf(message)))
-          yield response.decode(answer);
+          yield decodeAnswer(response, answer, contract);
       };
     return async (partial: object, options?: CallOptions) => {
       const message = request.fromPartial(partial);
-      return response.decode(await client.call(contract, encode(message), options, keyOf(message)));
+      return decodeAnswer(response, await client.call(contract, encode(message), options, keyOf(message)), contract);
     };
   }
 
@@ -242,5 +243,14 @@ export class Mesh {
   #state(): StateDependencies {
     this.#js ??= openJetStream(this.#connection);
     return { connection: this.#connection, js: this.#js, replicas: this.#replicas };
+  }
+}
+
+/** @throws RpcError INTERNAL when the bytes are no message of the contract. */
+function decodeAnswer(type: MessageType<object, object>, bytes: Uint8Array, method: MethodContract): object {
+  try {
+    return type.decode(bytes);
+  } catch (cause) {
+    throw new RpcError(StatusCode.INTERNAL, `${method.path} answered with what is no ${type.$type}`, {}, { cause });
   }
 }

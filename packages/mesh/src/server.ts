@@ -71,7 +71,7 @@ export class Server {
     for (const [property, method] of Object.entries(definition.methods)) {
       const contract = methodContract(definition.fullName, method.name);
       const handler = handlers[property as keyof Handlers<D>];
-      const endpoint = createEndpoint(contract, method, handler as unknown as Handler);
+      const endpoint = createEndpoint(contract, method, handler as unknown as Handler, this.#deps.wheel);
       this.endpoints.set(contract.path, endpoint);
       this.#subscribe(
         methodSubject(contract.service, contract.name),
@@ -204,8 +204,7 @@ export class Server {
   async #admitted(endpoint: Endpoint, message: Msg, reply: string, invocation: Invocation, span: Span): Promise<void> {
     const { admission } = endpoint;
     // Work whose caller no longer waits is dropped, not run.
-    if (!admission.tryEnter() && !(await admission.enter(invocation.deadline)))
-      throw new RpcError(StatusCode.DEADLINE_EXCEEDED, "The call waited in the queue until its deadline");
+    if (!admission.tryEnter()) await admission.enter(invocation.deadline);
     try {
       if (invocation.aborted) throw invocation.aborted;
       const request = decodeRequest(endpoint, message.data);
@@ -229,13 +228,15 @@ export class Server {
     const { connection, inbox, wheel, log } = this.#deps;
     const gone = new RpcError(StatusCode.CANCELLED, "The reader of the stream left");
     const writer = new StreamWriter({ connection, inbox, wheel, reply, window, onGone: () => invocation.abort(gone) });
+    // A writer that waits for credit, or for a handler that does not heed its signal, ends with the call all the same.
+    invocation.signal.addEventListener("abort", () => writer.end(invocation.aborted));
     try {
       for await (const answer of answers) {
         if (invocation.aborted) throw invocation.aborted;
         await writer.write(answer);
-        if (!writer.open) return;
       }
-      writer.end(invocation.aborted);
+      if (invocation.aborted) throw invocation.aborted;
+      writer.end();
     } catch (thrown) {
       const failure =
         invocation.aborted ??
