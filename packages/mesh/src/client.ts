@@ -4,10 +4,12 @@ import type { MethodContract } from "@warren/contract";
 import type { Span } from "@opentelemetry/api";
 import type { CallOptions } from "./call-context.ts";
 import type { CallerSigner } from "./caller.ts";
+import { Circuits } from "./circuits.ts";
 import type { Connection } from "./connection.ts";
 import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
+import { compose, type Interceptor, type OutgoingCall } from "./interceptor.ts";
 import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
 import { decodeStatus, RpcError, StatusCode } from "./status.ts";
 import { StreamReader } from "./stream/reader.ts";
@@ -24,7 +26,12 @@ export interface ClientDependencies {
   readonly inbox: Inbox;
   readonly wheel: TimerWheel;
   readonly signer: CallerSigner;
+  /** Around every call, the first outermost. */
+  readonly interceptors: readonly Interceptor<OutgoingCall>[];
 }
+
+/** Calls that may wait for answers of one service at once: a service that stalls does not take all memory with it. */
+const MOST_PENDING = 20_000;
 
 interface Attempt {
   readonly method: MethodContract;
@@ -44,8 +51,12 @@ export class Client {
   readonly #signer: CallerSigner;
   readonly #budget = new RetryBudget();
   readonly #pending = new Set<(error: RpcError) => void>();
+  readonly #waiting = new Map<string, number>();
+  readonly #circuits = new Circuits();
+  readonly #intercept: Interceptor<OutgoingCall> | undefined;
 
-  constructor({ connection, inbox, wheel, signer }: ClientDependencies) {
+  constructor({ connection, inbox, wheel, signer, interceptors }: ClientDependencies) {
+    this.#intercept = compose(interceptors);
     this.#connection = connection;
     this.#inbox = inbox;
     this.#wheel = wheel;
@@ -151,7 +162,47 @@ export class Client {
     }
   }
 
-  async #withRetries<T>(
+  #withRetries<T>(
+    method: MethodContract,
+    key: string | undefined,
+    options: CallOptions,
+    attemptOnce: (subject: string, attempt: number) => Promise<T>,
+    deadline: number,
+  ): Promise<T> {
+    if (this.#intercept)
+      return this.#intercept({ method, options }, () => this.#guarded(method, key, options, attemptOnce, deadline));
+    return this.#guarded(method, key, options, attemptOnce, deadline);
+  }
+
+  /** Bulkhead, circuit, retries. */
+  async #guarded<T>(
+    method: MethodContract,
+    key: string | undefined,
+    options: CallOptions,
+    attemptOnce: (subject: string, attempt: number) => Promise<T>,
+    deadline: number,
+  ): Promise<T> {
+    const waiting = this.#waiting.get(method.service) ?? 0;
+    if (waiting >= MOST_PENDING)
+      throw new RpcError(StatusCode.RESOURCE_EXHAUSTED, `${waiting} calls wait for ${method.service} already`, {
+        reason: "BULKHEAD_FULL",
+        retryAfterMs: 1000,
+      });
+    this.#waiting.set(method.service, waiting + 1);
+    try {
+      return await this.#retried(
+        method,
+        key,
+        options,
+        (subject, attempt) => this.#circuits.attempt(subject, () => attemptOnce(subject, attempt)),
+        deadline,
+      );
+    } finally {
+      this.#waiting.set(method.service, (this.#waiting.get(method.service) ?? 1) - 1);
+    }
+  }
+
+  async #retried<T>(
     method: MethodContract,
     key: string | undefined,
     options: CallOptions,
@@ -190,7 +241,7 @@ export class Client {
       probe: (route) => this.#tellReplicas(probeSubject(method.service), route),
       cancel: (route) => this.#tellReplicas(cancelSubject(method.service), route),
       errorOf: (message) => errorOf(message, method),
-      expired: () => expired(method),
+      expired: (silent) => expired(method, silent),
       cancelled: () => cancelled(method, options.signal),
       name: method.path,
     });
@@ -262,8 +313,9 @@ function errorOf(message: Msg, method: MethodContract): RpcError | undefined {
   return header(message.headers, ERROR_CODE_HEADER) === undefined ? undefined : decodeStatus(message.data);
 }
 
-function expired(method: MethodContract): RpcError {
-  return new RpcError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`);
+function expired(method: MethodContract, silent = false): RpcError {
+  const details = silent ? { reason: "NO_ANSWER" } : {};
+  return new RpcError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`, details);
 }
 
 function cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {

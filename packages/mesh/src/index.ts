@@ -5,6 +5,7 @@ export { deadlineWithin, remainingMs } from "./deadline.ts";
 export type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
 export type { EventMeta, EventSubscription, EventType } from "./events.ts";
 export { seedBytes } from "./identity.ts";
+export type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 export { connectMesh, Mesh, type MeshOptions } from "./mesh.ts";
 export { parseCredentials, type ServiceCredentials } from "./policy/credentials.ts";
 export type { ServedKey } from "./server.ts";

@@ -10,6 +10,7 @@ import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./
 import { serveDiscovery } from "./discovery.ts";
 import { type EventMeta, Events, type EventSubscription, type EventType, type SubscribeOptions } from "./events.ts";
 import { Inbox } from "./inbox.ts";
+import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
@@ -33,6 +34,11 @@ export interface MeshOptions {
   /** Copies of each piece of state: 1 on one machine, 3 in production. */
   readonly replicas?: number;
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** Functions around every call that this process makes (`client`) and serves (`server`), the first outermost. */
+  readonly interceptors?: {
+    readonly client?: readonly Interceptor<OutgoingCall>[];
+    readonly server?: readonly Interceptor<IncomingCall>[];
+  };
 }
 
 /** How long calls in flight may go on during a drain, in milliseconds. */
@@ -84,9 +90,23 @@ export class Mesh {
     const inbox = new Inbox(connection);
     this.#inbox = inbox;
     const wheel = this.#wheel;
-    this.#client = new Client({ connection, inbox, wheel, signer: this.#signer });
+    this.#client = new Client({
+      connection,
+      inbox,
+      wheel,
+      signer: this.#signer,
+      interceptors: options.interceptors?.client ?? [],
+    });
     const verifier = new CallerVerifier(trusted);
-    this.#server = new Server({ name: service, connection, inbox, wheel, verifier, log: options.log });
+    this.#server = new Server({
+      name: service,
+      connection,
+      inbox,
+      wheel,
+      verifier,
+      log: options.log,
+      interceptors: options.interceptors?.server ?? [],
+    });
     this.#events = new Events(connection, options.log);
     serveDiscovery({
       name: service,

@@ -18,6 +18,7 @@ import {
   unpackCall,
 } from "./headers.ts";
 import { type Inbox, isInbox } from "./inbox.ts";
+import { compose, type IncomingCall, type Interceptor } from "./interceptor.ts";
 import { Invocation } from "./invocation.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
@@ -34,6 +35,8 @@ export interface ServerDependencies {
   readonly wheel: TimerWheel;
   readonly verifier: CallerVerifier;
   readonly log: MeshLog;
+  /** Around every handler, the first outermost. */
+  readonly interceptors: readonly Interceptor<IncomingCall>[];
 }
 
 /** A key that this replica serves. */
@@ -55,10 +58,12 @@ export class Server {
   readonly #control: Subscription[] = [];
   readonly #running = new Map<string, Invocation>();
   readonly #idle = new Set<() => void>();
+  readonly #intercept: Interceptor<IncomingCall> | undefined;
   #inFlight = 0;
 
   constructor(deps: ServerDependencies) {
     this.#deps = deps;
+    this.#intercept = compose(deps.interceptors);
   }
 
   /** Calls that are being served, those that wait for their turn counted. */
@@ -208,9 +213,17 @@ export class Server {
     try {
       if (invocation.aborted) throw invocation.aborted;
       const request = decodeRequest(endpoint, message.data);
-      const answers = endpoint.run(request, invocation);
-      if (!(Symbol.asyncIterator in answers)) this.#answer(reply, await answers);
-      else await this.#stream(answers, message, reply, invocation, span);
+      const serve = async (): Promise<Uint8Array | undefined> => {
+        const answers = endpoint.run(request, invocation);
+        if (!(Symbol.asyncIterator in answers)) return answers;
+        await this.#stream(answers, message, reply, invocation, span);
+        return undefined;
+      };
+      const { method } = endpoint;
+      const answer = this.#intercept
+        ? await this.#intercept({ method, request, ctx: invocation }, serve)
+        : await serve();
+      if (answer) this.#answer(reply, answer);
     } finally {
       admission.leave();
     }

@@ -24,7 +24,8 @@ export interface UnaryCallOptions {
   readonly cancel: (route: Route) => void;
   /** The error that a message carries in place of an answer. */
   readonly errorOf: (message: Msg) => RpcError | undefined;
-  readonly expired: () => RpcError;
+  /** The error when the deadline passes; silent: nobody said that the call is worked on. */
+  readonly expired: (silent: boolean) => RpcError;
   readonly cancelled: () => RpcError;
   /** For messages: `warren.agent.v1.AgentService/Chat`. */
   readonly name: string;
@@ -56,7 +57,7 @@ export class UnaryCall {
       return;
     }
     options.signal?.addEventListener("abort", this.#abort);
-    this.#timers.push(options.wheel.at(options.deadline, () => this.fail(options.expired())));
+    this.#timers.push(options.wheel.at(options.deadline, () => this.fail(options.expired(this.#probes > 0))));
     this.#watch();
     try {
       options.publish(this.#route);

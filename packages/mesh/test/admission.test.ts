@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import { RpcError, StatusCode } from "@warren/mesh";
+import { type RpcError, StatusCode } from "@warren/mesh";
 import * as fc from "fast-check";
 import { Admission } from "../src/admission.ts";
 import { now } from "../src/deadline.ts";
