@@ -2,18 +2,17 @@
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { MethodContract } from "@warren/contract";
 import type { Span } from "@opentelemetry/api";
+import { Attempts } from "./attempts.ts";
 import type { CallOptions } from "./call-context.ts";
 import type { CallerSigner } from "./caller.ts";
-import { Circuits } from "./circuits.ts";
 import type { Connection } from "./connection.ts";
 import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
-import { compose, type Interceptor, type OutgoingCall } from "./interceptor.ts";
-import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
+import type { Interceptor, OutgoingCall } from "./interceptor.ts";
 import { decodeStatus, RpcError, StatusCode } from "./status.ts";
 import { StreamReader } from "./stream/reader.ts";
-import { cancelSubject, keyToken, methodSubject, probeSubject } from "./subject.ts";
+import { cancelSubject, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, inject, startClientSpan } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
 import { UnaryCall } from "./unary-call.ts";
@@ -29,9 +28,6 @@ export interface ClientDependencies {
   /** Around every call, the first outermost. */
   readonly interceptors: readonly Interceptor<OutgoingCall>[];
 }
-
-/** Calls that may wait for answers of one service at once: a service that stalls does not take all memory with it. */
-const MOST_PENDING = 20_000;
 
 interface Attempt {
   readonly method: MethodContract;
@@ -49,14 +45,11 @@ export class Client {
   readonly #inbox: Inbox;
   readonly #wheel: TimerWheel;
   readonly #signer: CallerSigner;
-  readonly #budget = new RetryBudget();
   readonly #pending = new Set<(error: RpcError) => void>();
-  readonly #waiting = new Map<string, number>();
-  readonly #circuits = new Circuits();
-  readonly #intercept: Interceptor<OutgoingCall> | undefined;
+  readonly #attempts: Attempts;
 
   constructor({ connection, inbox, wheel, signer, interceptors }: ClientDependencies) {
-    this.#intercept = compose(interceptors);
+    this.#attempts = new Attempts(interceptors);
     this.#connection = connection;
     this.#inbox = inbox;
     this.#wheel = wheel;
@@ -77,12 +70,8 @@ export class Client {
     const span = startClientSpan(method.service, method.name);
     try {
       const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-      const response = await this.#withRetries(
-        method,
-        key,
-        options,
-        (subject, attempt) => this.#once({ method, subject, request, deadline, attempt, span, options }),
-        deadline,
+      const response = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
+        this.#once({ method, subject, request, deadline, attempt, span, options }),
       );
       endSpan(span);
       return response;
@@ -103,12 +92,8 @@ export class Client {
     let failure: RpcError | undefined;
     try {
       const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-      const reader = await this.#withRetries(
-        method,
-        key,
-        options,
-        (subject, attempt) => this.#open({ method, subject, request, deadline, attempt, span, options }),
-        deadline,
+      const reader = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
+        this.#open({ method, subject, request, deadline, attempt, span, options }),
       );
       yield* reader;
     } catch (error) {
@@ -159,74 +144,6 @@ export class Client {
     } catch (error) {
       endSpan(span, error as RpcError);
       throw error;
-    }
-  }
-
-  #withRetries<T>(
-    method: MethodContract,
-    key: string | undefined,
-    options: CallOptions,
-    attemptOnce: (subject: string, attempt: number) => Promise<T>,
-    deadline: number,
-  ): Promise<T> {
-    if (this.#intercept)
-      return this.#intercept({ method, options }, () => this.#guarded(method, key, options, attemptOnce, deadline));
-    return this.#guarded(method, key, options, attemptOnce, deadline);
-  }
-
-  /** Bulkhead, circuit, retries. */
-  async #guarded<T>(
-    method: MethodContract,
-    key: string | undefined,
-    options: CallOptions,
-    attemptOnce: (subject: string, attempt: number) => Promise<T>,
-    deadline: number,
-  ): Promise<T> {
-    const waiting = this.#waiting.get(method.service) ?? 0;
-    if (waiting >= MOST_PENDING)
-      throw new RpcError(StatusCode.RESOURCE_EXHAUSTED, `${waiting} calls wait for ${method.service} already`, {
-        reason: "BULKHEAD_FULL",
-        retryAfterMs: 1000,
-      });
-    this.#waiting.set(method.service, waiting + 1);
-    try {
-      return await this.#retried(
-        method,
-        key,
-        options,
-        (subject, attempt) => this.#circuits.attempt(subject, () => attemptOnce(subject, attempt)),
-        deadline,
-      );
-    } finally {
-      this.#waiting.set(method.service, (this.#waiting.get(method.service) ?? 1) - 1);
-    }
-  }
-
-  async #retried<T>(
-    method: MethodContract,
-    key: string | undefined,
-    options: CallOptions,
-    attemptOnce: (subject: string, attempt: number) => Promise<T>,
-    deadline: number,
-  ): Promise<T> {
-    this.#budget.deposit();
-    const base = methodSubject(method.service, method.name);
-    const keyed =
-      method.keyField === undefined || key === undefined ? base : `${base}.${keyToken(key, method.keyField)}`;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await attemptOnce(keyed, attempt).catch((error: RpcError) => {
-          // Nobody holds the key now: any replica can say whether it exists, or bring it up.
-          if (keyed !== base && neverRan(error)) return attemptOnce(base, attempt);
-          throw error;
-        });
-      } catch (error) {
-        const delay = retryDelayMs(attempt);
-        const again =
-          mayRetry(method, error as RpcError, attempt) && remainingMs(deadline) > delay && !options.signal?.aborted;
-        if (!again || !this.#budget.withdraw()) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delay));
-      }
     }
   }
 
