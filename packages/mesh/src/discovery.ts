@@ -1,7 +1,7 @@
 // Discovery and statistics by NATS' own convention, ADR-32, so that `nats micro ls|info|stats` shows every service.
 import type { Msg } from "@nats-io/transport-node";
 import type { Connection } from "./connection.ts";
-import { isInbox } from "./inbox.ts";
+import { type Inbox, isInbox, isNoResponders } from "./inbox.ts";
 import type { Server } from "./server.ts";
 import { methodSubject } from "./subject.ts";
 
@@ -56,4 +56,19 @@ export function serveDiscovery(options: DiscoveryOptions): void {
       connection.subscribe(`$SRV.${verb}${suffix}`, (message: Msg) => {
         if (isInbox(message.reply)) connection.nats.publish(message.reply, JSON.stringify(answer()));
       });
+}
+
+/** How long replicas have to answer when they are counted, in milliseconds. */
+const COUNT_MS = 250;
+
+/** How many replicas of a service answer now, this one counted. */
+export async function countReplicas(connection: Connection, inbox: Inbox, name: string): Promise<number> {
+  let count = 0;
+  const route = inbox.open((message) => {
+    if (!isNoResponders(message)) count += 1;
+  });
+  connection.nats.publish(`$SRV.PING.${name}`, undefined, { reply: route.subject });
+  await new Promise((resolve) => setTimeout(resolve, COUNT_MS));
+  route.close();
+  return count;
 }

@@ -7,10 +7,11 @@ import { type Caller, type CallerAssertion, CallerSigner, CallerVerifier } from 
 import { Client } from "./client.ts";
 import { Connection, type MeshLog } from "./connection.ts";
 import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
-import { serveDiscovery } from "./discovery.ts";
+import { countReplicas, serveDiscovery } from "./discovery.ts";
 import { type EventMeta, Events, type EventSubscription, type EventType, type SubscribeOptions } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
+import { LoadShedding } from "./load-shedding.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
@@ -71,6 +72,7 @@ export class Mesh {
   readonly #inbox: Inbox;
   readonly #events: Events;
   readonly #signer: CallerSigner;
+  readonly #shedding: LoadShedding;
   readonly #wheel = new TimerWheel();
   readonly #policy: ServicePolicy;
   readonly #replicas: number;
@@ -108,6 +110,12 @@ export class Mesh {
       interceptors: options.interceptors?.server ?? [],
     });
     this.#events = new Events(connection, options.log);
+    this.#shedding = new LoadShedding({
+      leave: () => this.#server.stepAside(),
+      join: () => this.#server.comeBack(),
+      othersServe: async () => (await countReplicas(connection, inbox, service)) > 1,
+      log: options.log,
+    });
     serveDiscovery({
       name: service,
       instanceId: this.instanceId,
@@ -215,16 +223,28 @@ export class Mesh {
     return ObjectBucket.open(this.#spec(name, "objects"), this.#owns(name), this.#state());
   }
 
+  /** Leaves the queue groups, so that other replicas get the calls; for maintenance, and by itself when the event loop lags. */
+  stepAside(): Promise<void> {
+    return this.#server.stepAside();
+  }
+
+  /** Joins the queue groups again. */
+  comeBack(): void {
+    this.#server.comeBack();
+  }
+
   /**
    * Takes no more calls and waits for those in flight; those still running after `graceMs` are cut with UNAVAILABLE.
    * Calls to other services, events and state go on until {@link close}.
    */
   drain(graceMs = DRAIN_GRACE_MS): Promise<void> {
+    this.#shedding.stop();
     return this.#server.drain(graceMs);
   }
 
   /** Sends what is still to be sent, and leaves the mesh. */
   async close(): Promise<void> {
+    this.#shedding.stop();
     this.#wheel.stop();
     if (this.#connection.nats.isClosed()) return;
     if (this.#connection.up) await this.#connection.nats.flush();

@@ -20,6 +20,7 @@ import {
 import { type Inbox, isInbox } from "./inbox.ts";
 import { compose, type IncomingCall, type Interceptor } from "./interceptor.ts";
 import { Invocation } from "./invocation.ts";
+import { ServedSubject } from "./served-subject.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
 import { StreamWriter } from "./stream/writer.ts";
@@ -54,7 +55,7 @@ const ANONYMOUS = { principal: "anonymous", tenant: "default", scopes: [], expir
 export class Server {
   readonly endpoints = new Map<string, Endpoint>();
   readonly #deps: ServerDependencies;
-  readonly #subscriptions = new Set<Subscription>();
+  readonly #served = new Set<ServedSubject>();
   readonly #control: Subscription[] = [];
   readonly #running = new Map<string, Invocation>();
   readonly #idle = new Set<() => void>();
@@ -78,11 +79,8 @@ export class Server {
       const handler = handlers[property as keyof Handlers<D>];
       const endpoint = createEndpoint(contract, method, handler as unknown as Handler, this.#deps.wheel);
       this.endpoints.set(contract.path, endpoint);
-      this.#subscribe(
-        methodSubject(contract.service, contract.name),
-        endpoint,
-        contract.everyReplica ? undefined : this.#deps.name,
-      );
+      const queue = contract.everyReplica ? undefined : this.#deps.name;
+      this.#listen(methodSubject(contract.service, contract.name), endpoint, queue);
     }
     const { connection } = this.#deps;
     const name = definition.fullName;
@@ -99,15 +97,25 @@ export class Server {
     const endpoint = this.endpoints.get(method.path);
     if (!endpoint) throw new Error(`Serve ${method.service} before a key of ${method.path}`);
     const subject = `${methodSubject(method.service, method.name)}.${keyToken(key, method.keyField)}`;
-    const calls = new Set<Promise<void>>();
-    const subscription = this.#subscribe(subject, endpoint, this.#deps.name, calls);
+    const served = this.#listen(subject, endpoint, this.#deps.name);
     await this.#deps.connection.nats.flush();
     return {
       drain: async () => {
-        await this.#drainSubscription(subscription);
-        await Promise.all(calls);
+        this.#served.delete(served);
+        await served.leave();
+        await served.settled();
       },
     };
+  }
+
+  /** Leaves the queue groups for a while: other replicas get the calls. */
+  async stepAside(): Promise<void> {
+    await Promise.all([...this.#served].filter(({ queue }) => queue).map((each) => each.leave()));
+  }
+
+  /** Joins the queue groups again. */
+  comeBack(): void {
+    for (const each of this.#served) each.join();
   }
 
   /**
@@ -115,19 +123,15 @@ export class Server {
    * The order was measured: any other loses calls (mesh-protocol.md).
    */
   async drain(graceMs: number): Promise<void> {
-    await Promise.all([...this.#subscriptions].map((each) => this.#drainSubscription(each)));
+    const served = [...this.#served];
+    this.#served.clear();
+    await Promise.all(served.map((each) => each.leave()));
     if (this.#inFlight > 0) {
       const cut = setTimeout(() => this.#cut(), graceMs);
       await new Promise<void>((resolve) => this.#idle.add(resolve));
       clearTimeout(cut);
     }
     for (const subscription of this.#control.splice(0)) subscription.unsubscribe();
-  }
-
-  async #drainSubscription(subscription: Subscription): Promise<void> {
-    this.#subscriptions.delete(subscription);
-    if (!this.#deps.connection.up || subscription.isClosed() || subscription.isDraining()) return;
-    await subscription.drain();
   }
 
   #cut(): void {
@@ -139,19 +143,13 @@ export class Server {
     for (const callback of this.#idle) callback();
   }
 
-  #subscribe(subject: string, endpoint: Endpoint, queue: string | undefined, calls?: Set<Promise<void>>): Subscription {
-    const subscription = this.#deps.connection.subscribe(
-      subject,
-      (message) => {
-        const call = this.#serveCall(endpoint, message);
-        if (!calls) return;
-        calls.add(call);
-        void call.finally(() => calls.delete(call));
-      },
-      queue,
+  #listen(subject: string, endpoint: Endpoint, queue: string | undefined): ServedSubject {
+    const served = new ServedSubject(this.#deps.connection, subject, queue, (message) =>
+      this.#serveCall(endpoint, message),
     );
-    this.#subscriptions.add(subscription);
-    return subscription;
+    served.join();
+    this.#served.add(served);
+    return served;
   }
 
   async #serveCall(endpoint: Endpoint, message: Msg): Promise<void> {

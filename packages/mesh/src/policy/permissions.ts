@@ -15,6 +15,8 @@ export function permissionsOf(name: string, policy: ServicePolicy): NatsPermissi
     publish: [
       "_INBOX.>",
       "$JS.API.INFO",
+      // A replica asks whether there are others of its service.
+      `$SRV.PING.${name}`,
       ...policy.calls.map((contract) => `mesh.${contract}.>`),
       ...policy.publishes.map((event) => `events.${event}`),
       ...policy.owns.flatMap((key) => own(state[key])),
