@@ -26,11 +26,16 @@ if (!suite || positionals.length !== 1) {
   // A signal ends the suite as its end would: with its servers and folders gone.
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort(new Error(signal)));
-  const report = await suite({
-    quick: values.quick ?? false,
-    profileFolder: values.profile,
-    progress: (line) => console.error(line),
-    signal: stop.signal,
-  });
-  console.log(values.json ? JSON.stringify(report) : formatReport(report));
+  try {
+    const report = await suite({
+      quick: values.quick ?? false,
+      profileFolder: values.profile,
+      progress: (line) => console.error(line),
+      signal: stop.signal,
+    });
+    console.log(values.json ? JSON.stringify(report) : formatReport(report));
+  } catch (error) {
+    console.error(`The suite ${name} did not finish:`, error);
+    process.exitCode = 1;
+  }
 }

@@ -9,6 +9,8 @@ import { registry } from "../src/registry.ts";
 import { violationsOf } from "../src/rules.ts";
 import { jsonOf, ownMessages } from "./support.ts";
 
+fc.configureGlobal({ seed: 20_260_001 });
+
 function typeOf(name: string): DescMessage {
   const found = registry.getMessage(name);
   assert.ok(found, name);

@@ -134,8 +134,9 @@ export class Client {
           const subject = methodSubject(method.service, method.name);
           this.#publish({ method, subject, request, deadline, attempt: 1, span, options }, route);
         } catch (error) {
-          end();
+          // Before the end, which would make of a question that was never asked one that nobody answered.
           reject(error as RpcError);
+          end();
         }
       });
       if (!answers.length && failures[0]) throw failures[0];

@@ -168,6 +168,14 @@ test("two processes that unpack the same package at once both succeed, and nothi
   assert.deepEqual(await readdir(store), [digest.slice(7)]);
 });
 
+test("whoever unpacks the same package second, having begun before the first was done, gets the first one's", async (t) => {
+  const store = await newStore(t);
+  const { bytes, digest } = await packFolder(plugin());
+  const all = await Promise.all(Array.from({ length: 4 }, () => unpackInto(bytes, digest, store)));
+  for (const each of all) assert.deepEqual(each, all[0]);
+  assert.deepEqual(await readdir(store), [digest.slice(7)]);
+});
+
 test("what a killed process left is swept away, what is fresh or finished stays", async (t) => {
   const store = await newStore(t);
   const { bytes, digest } = await packFolder(plugin());

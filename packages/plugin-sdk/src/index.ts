@@ -51,5 +51,7 @@ export function definePlugin(definition: PluginDefinition, io: PluginIo = proces
     }
   };
   io.onTerminate(() => io.input.destroy());
+  // Nobody reads the answers any more: there is nothing left to do.
+  io.output.once("error", () => io.input.destroy());
   void serveMcp(definition, lifecycle, io).then(finish);
 }

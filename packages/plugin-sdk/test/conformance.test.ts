@@ -154,6 +154,17 @@ for (const [language, command] of Object.entries(fixtures)) {
       }
     });
 
+    test("stops well when nobody reads its answers any more", async (t) => {
+      const session = new Session(t, command);
+      await session.initialize();
+      session.child.stdout?.destroy();
+      session.post("ping");
+      session.post("ping");
+      await session.end();
+      assert.equal(await session.exited, 0);
+      await session.stderr.take((line) => line === "stopped");
+    });
+
     test("says why it did not start, and ends with 1", async (t) => {
       const session = new Session(t, command, { env: { FAIL_START: "1" } });
       const { error } = await session.initialize();
