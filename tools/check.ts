@@ -61,7 +61,8 @@ const checks: Record<string, () => Promise<Outcome>> = {
   lint: () => tool("oxlint", "--type-aware", "--deny-warnings"),
   format: () => tool("oxfmt", "--check", "."),
   "buf lint": () => tool("buf", "lint"),
-  "buf breaking": () => tool("buf", "breaking", "proto/gen/descriptors.binpb", "--exclude-imports", "--against", "proto/baseline.binpb"),
+  "buf breaking": () =>
+    tool("buf", "breaking", "proto/gen/descriptors.binpb", "--exclude-imports", "--against", "proto/baseline.binpb"),
   "generated code": drift,
   tests: () =>
     tests("--test-concurrency=2", ...coverage, "{packages,services,cli,plugins,sdk,tools}/**/test/**/*.test.ts"),
