@@ -1,5 +1,12 @@
 // The connection to NATS: reconnects for ever, says at once when it is gone, and fails fast while it is.
-import { connect, type Msg, type NatsConnection, nkeyAuthenticator, type Subscription } from "@nats-io/transport-node";
+import {
+  connect,
+  errors,
+  type Msg,
+  type NatsConnection,
+  nkeyAuthenticator,
+  type Subscription,
+} from "@nats-io/transport-node";
 import { RpcError, StatusCode } from "./status.ts";
 
 /** Where the mesh reports what no caller sees. */
@@ -18,9 +25,9 @@ export interface ConnectionOptions {
   readonly seed: string;
   readonly log: MeshLog;
   /** Trust for TLS: PEM of the certificate authority, and this client's own pair where the server asks for one. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
   /** How long to keep trying to connect at first, in milliseconds. */
-  readonly connectTimeoutMs?: number;
+  readonly connectTimeoutMs?: number | undefined;
 }
 
 /** What a subscription does with a message. A throw is logged, and never reaches the client's read loop, which it would stop. */
@@ -138,4 +145,11 @@ export class Connection {
     if (!this.nats.isClosed()) this.#log.warn({ server }, up ? "Connected to NATS again" : "Disconnected from NATS");
     for (const callback of up ? this.#back : this.#lost) callback();
   }
+}
+
+/** The error of a message that the client library refused to send for its size; undefined when that was not why it threw. */
+export function tooLarge(what: string, thrown: unknown): RpcError | undefined {
+  if (!(thrown instanceof errors.InvalidArgumentError) || !thrown.message.includes("max_payload")) return undefined;
+  const text = `${what} is larger than a message of the mesh may be`;
+  return new RpcError(StatusCode.RESOURCE_EXHAUSTED, text, { reason: "TOO_LARGE" }, { cause: thrown });
 }

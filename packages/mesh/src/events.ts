@@ -2,7 +2,7 @@
 import { context, trace } from "@opentelemetry/api";
 import { headers, type Msg } from "@nats-io/transport-node";
 import { eventContract } from "@warren/contract";
-import type { Connection, MeshLog } from "./connection.ts";
+import { type Connection, type MeshLog, tooLarge } from "./connection.ts";
 import type { MessageType } from "./definition.ts";
 import { header } from "./headers.ts";
 import { RpcError, StatusCode } from "./status.ts";
@@ -43,7 +43,7 @@ export class Events {
 
   /**
    * Publishes an event to whoever listens now.
-   * @throws RpcError UNAVAILABLE while disconnected: nothing is dropped silently.
+   * @throws RpcError UNAVAILABLE while disconnected: nothing is dropped silently. RESOURCE_EXHAUSTED when it is too large.
    */
   publish<T>(type: EventType<T>, event: T, options: { key?: string } = {}): void {
     this.#connection.assertUp();
@@ -51,7 +51,11 @@ export class Events {
     const traceparent = traceparentOf(trace.getActiveSpan());
     if (traceparent) carried.set("traceparent", traceparent);
     const subject = eventSubject(eventContract(type.$type).name, options.key);
-    this.#connection.nats.publish(subject, type.encode(event).finish(), { headers: carried });
+    try {
+      this.#connection.nats.publish(subject, type.encode(event).finish(), { headers: carried });
+    } catch (thrown) {
+      throw tooLarge(`An event ${type.$type}`, thrown) ?? thrown;
+    }
   }
 
   /** Calls `handler` for each event. What it throws is logged, and stops nothing. */

@@ -17,7 +17,7 @@ import { type ServicePolicy, services, type StateSpec, state } from "./policy/po
 import { type ServedKey, Server } from "./server.ts";
 import { RpcError, StatusCode } from "./status.ts";
 import type { Codec } from "./state/codec.ts";
-import { openJetStream, type StateDependencies } from "./state/jetstream.ts";
+import { assertSafeReplicas, openJetStream, type StateDependencies } from "./state/jetstream.ts";
 import { Kv } from "./state/kv.ts";
 import { Log } from "./state/log.ts";
 import { ObjectBucket } from "./state/objects.ts";
@@ -34,7 +34,10 @@ export interface MeshOptions {
   readonly description?: string;
   /** Copies of each piece of state: 1 on one machine, 3 in production. */
   readonly replicas?: number;
+  /** PEM texts. Given: the connection is encrypted or not made at all. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** How long to keep trying to join, in milliseconds. */
+  readonly connectTimeoutMs?: number;
   /** Functions around every call that this process makes (`client`) and serves (`server`), the first outermost. */
   readonly interceptors?: {
     readonly client?: readonly Interceptor<OutgoingCall>[];
@@ -49,14 +52,9 @@ type StateName = keyof typeof state;
 
 /** Joins a mesh as one of its services. */
 export async function connectMesh(options: MeshOptions): Promise<Mesh> {
-  const { credentials, servers, log, tls } = options;
-  const connection = await Connection.open({
-    name: credentials.service,
-    seed: credentials.seed,
-    servers,
-    log,
-    ...(tls ? { tls } : {}),
-  });
+  const { credentials, servers, log, tls, connectTimeoutMs } = options;
+  const { service: name, seed } = credentials;
+  const connection = await Connection.open({ name, seed, servers, log, tls, connectTimeoutMs });
   return new Mesh(connection, options);
 }
 
@@ -209,17 +207,17 @@ export class Mesh {
   }
 
   /** A bucket of keys and values that the policy names. */
-  kv<T>(name: StateName, codec: Codec<T>): Promise<Kv<T>> {
+  async kv<T>(name: StateName, codec: Codec<T>): Promise<Kv<T>> {
     return Kv.open(this.#spec(name, "kv"), this.#owns(name), codec, this.#state());
   }
 
   /** A stream of append-only logs that the policy names. */
-  log<T>(name: StateName, codec: Codec<T>): Promise<Log<T>> {
+  async log<T>(name: StateName, codec: Codec<T>): Promise<Log<T>> {
     return Log.open(this.#spec(name, "stream"), codec, this.#state());
   }
 
   /** A bucket of objects that the policy names. */
-  objects(name: StateName): Promise<ObjectBucket> {
+  async objects(name: StateName): Promise<ObjectBucket> {
     return ObjectBucket.open(this.#spec(name, "objects"), this.#owns(name), this.#state());
   }
 
@@ -281,6 +279,7 @@ export class Mesh {
   }
 
   #state(): StateDependencies {
+    assertSafeReplicas(this.#connection.nats.info?.version, this.#replicas);
     this.#js ??= openJetStream(this.#connection);
     return { connection: this.#connection, js: this.#js, replicas: this.#replicas };
   }

@@ -221,6 +221,8 @@ export class Server {
       const answer = this.#intercept
         ? await this.#intercept({ method, request, ctx: invocation }, serve)
         : await serve();
+      // Whichever clock is first, the caller's own or this one's, the caller is told the same.
+      if (invocation.aborted?.code === StatusCode.DEADLINE_EXCEEDED) throw invocation.aborted;
       if (answer) this.#answer(reply, answer);
     } finally {
       admission.leave();
@@ -244,7 +246,8 @@ export class Server {
     try {
       for await (const answer of answers) {
         if (invocation.aborted) throw invocation.aborted;
-        await writer.write(answer);
+        const room = writer.write(answer);
+        if (room) await room;
       }
       if (invocation.aborted) throw invocation.aborted;
       writer.end();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import * as fc from "fast-check";
-import { credit, FrameKind, parseFrame, plain, sequenced } from "../src/stream/frame.ts";
+import { batch, credit, FrameKind, parseFrame, plain, sequenced, unbatch } from "../src/stream/frame.ts";
 
 fc.configureGlobal({ seed: 20_260_106 });
 
@@ -60,12 +60,34 @@ function expected(bytes: Uint8Array): object | undefined {
   const kind = bytes[0] ?? 0;
   const number = (at: number): number => [0, 1, 2, 3].reduce((sum, i) => sum * 256 + (bytes[at + i] ?? 0), 0);
   const none = { kind, sequence: 0, frames: 0, bytes: 0 };
-  if (kind < 1 || kind > 8) return undefined;
+  if (kind < 1 || kind > 9) return undefined;
   if (kind === 7)
     return bytes.length < 9
       ? undefined
       : { ...none, frames: number(1), bytes: number(5), payload: [...bytes.slice(9)] };
-  if (kind >= 2 && kind <= 4)
+  if ((kind >= 2 && kind <= 4) || kind === 9)
     return bytes.length < 5 ? undefined : { ...none, sequence: number(1), payload: [...bytes.slice(5)] };
   return { ...none, payload: [...bytes.slice(1)] };
 }
+
+test("a batch gives back its messages, whatever they are; what is cut short is none", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ maxLength: 40 }), { minLength: 1, maxLength: 20 }),
+      fc.nat(0xffff_ffff),
+      fc.nat(),
+      (messages, first, cut) => {
+        const bytes = batch(first, messages);
+        const frame = parseFrame(bytes);
+        assert.deepEqual([frame?.kind, frame?.sequence], [FrameKind.BATCH, first]);
+        assert.deepEqual(
+          unbatch(frame?.payload ?? new Uint8Array())?.map((each) => [...each]),
+          messages.map((each) => [...each]),
+        );
+        const short = (frame?.payload ?? new Uint8Array()).subarray(0, cut % (frame?.payload.length ?? 1));
+        const left = unbatch(short);
+        assert.ok(left === undefined || left.length < messages.length);
+      },
+    ),
+  );
+});

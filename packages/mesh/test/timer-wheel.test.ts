@@ -33,13 +33,13 @@ function fakeWheel(t: TestContext, start = 1000) {
 test("a deadline is never early and at most two ticks late: one of the wheel's, one of the real timer's", (t) => {
   fc.assert(
     fc.property(
-      fc.array(fc.double({ min: 0, max: 400, noNaN: true }), { minLength: 1, maxLength: 200 }),
+      fc.array(fc.nat({ max: 4000 }), { minLength: 1, maxLength: 200, size: "max" }),
       fc.nat({ max: 9 }),
       (waits, offset) => {
         const { wheel, pass, time } = fakeWheel(t, 1000 + offset / 2);
         const fired: { deadline: number; at: number }[] = [];
         for (const wait of waits) {
-          const deadline = time() + wait;
+          const deadline = time() + wait / 10;
           wheel.at(deadline, () => fired.push({ deadline, at: time() }));
         }
         pass(400 + 3 * TICK_MS);
@@ -82,7 +82,7 @@ test("a deadline that is set while others come is not lost, whatever it is", (t)
   const fired: number[] = [];
   const chain = (left: number): void => {
     if (left > 0)
-      wheel.at(time() - left * 10, () => {
+      wheel.at(time() - left * 1000, () => {
         fired.push(left);
         chain(left - 1);
       });
@@ -111,12 +111,16 @@ test("a stopped wheel forgets what it held, and can be used again", (t) => {
   assert.deepEqual(fired, ["after"]);
 });
 
-test("on the real clock thousands of deadlines come in time, for one timer of the process", async () => {
+test("on the real clock thousands of deadlines come in time, for one timer of the process", async (t) => {
   const wheel = new TimerWheel(TICK_MS);
   let early = 0;
   const timersBefore = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
   // The wheel does not keep a process alive: this does.
   const alive = setInterval(() => undefined, 50);
+  t.after(() => {
+    wheel.stop();
+    clearInterval(alive);
+  });
   const all = Array.from(
     { length: 5000 },
     (_, i) =>
@@ -136,8 +140,6 @@ test("on the real clock thousands of deadlines come in time, for one timer of th
   for (const timer of kept) timer.clear();
   await Promise.all(all);
   assert.equal(early, 0);
-  wheel.stop();
-  clearInterval(alive);
 });
 
 test("the earlier of two deadlines counts, and time left is never negative", () => {

@@ -35,6 +35,8 @@ export interface TestNatsCluster {
   credentialsFile(service: string): string;
   /** Joins the mesh as a service, at any server unless `servers` says which; leaves it when the test ends. */
   connect(service: string, options?: Partial<MeshOptions>): Promise<Mesh>;
+  /** Makes everything between servers take so many milliseconds longer, each way. */
+  delayRoutes(ms: number): void;
   /** Resolves when every server says that JetStream works and knows all others. */
   ready(): Promise<void>;
 }
@@ -128,6 +130,7 @@ export async function startNatsCluster(
     nodes,
     urls,
     ready,
+    delayRoutes: (ms) => [...links.values()].forEach((link) => link.delay(ms)),
     credentialsFile: credentials.fileOf,
     connect: async (service, more) => {
       const own = parseCredentials(readFileSync(credentials.fileOf(service), "utf8"));

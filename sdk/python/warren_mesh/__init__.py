@@ -8,7 +8,7 @@
             async for event in events:
                 ...
 
-Messages are bytes: encode them with the protobuf library of your choice. The protocol is docs/reference/mesh-protocol.md.
+Messages are bytes: encode them with the protobuf library of your choice. The protocol: docs/reference/mesh-protocol.md.
 """
 
 from .caller import Caller

@@ -67,12 +67,13 @@ class Sender:
             headers["traceparent"] = call.traceparent
         size = len(encode_headers(headers)) + len(call.request)
         if size > self._connection.max_payload:
-            text = f"A request of {size} bytes to {call.path} is over the mesh's limit of {self._connection.max_payload}"
+            most = self._connection.max_payload
+            text = f"A request of {size} bytes to {call.path} is over the mesh's limit of {most}"
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, text, reason="TOO_LARGE")
         self._connection.publish(route.target, call.request, route.subject, headers)
 
     def tell(self, subject: str, route: Route) -> None:
-        """Tells every replica something of a call, which its reply subject names. NATS' 503 comes to the call's route."""
+        """Tells every replica something of a call; its reply subject is its name. NATS' 503 comes to its route."""
         self._connection.publish(subject, route.subject.encode("ascii"), route.subject)
 
     def frame(self, control: str, frame: bytes) -> None:

@@ -36,7 +36,7 @@ class CallerSigner:
         self._own: Optional[Tuple[str, float]] = None
 
     def sign(self, caller: Caller) -> str:
-        """An assertion of `caller`. Believed about others than the service itself only if the mesh's policy lets it speak for users."""
+        """An assertion of `caller`. About others than itself a service is believed only if its policy says so."""
         claims = {
             "iss": self._service,
             "principal": caller.principal,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ from .call import Call, Sender
 from .caller import Caller, CallerSigner
 from .credentials import Credentials
 from .inbox import Inbox
-from .nats_connection import NatsConnection, NatsError
+from .nats_connection import NatsConnection
+from .nats_login import NatsError
 from .nkey import UserKey
 from .status import RpcError, StatusCode
 from .stream_reader import StreamReader
@@ -46,7 +48,8 @@ class MeshClient:
     """
     A client of a mesh: `async with await connect(...) as mesh`. Use it in the event loop that made it.
 
-    When its connection is lost, pending calls and all later ones fail with UNAVAILABLE, reason DISCONNECTED: make another.
+    When its connection is lost, pending calls and all later ones fail with UNAVAILABLE, reason DISCONNECTED: connect
+    again.
     """
 
     def __init__(self, connection: NatsConnection, service: str, key: UserKey) -> None:
@@ -62,7 +65,7 @@ class MeshClient:
         return self._connection.up
 
     def sign(self, caller: Caller) -> str:
-        """Signs who calls are made for, to give as `assertion`. Services believe it only of one that may speak for users."""
+        """Signs who calls are made for, to give as `assertion`. Believed only of services that may speak for users."""
         return self._signer.sign(caller)
 
     async def call(
@@ -79,12 +82,12 @@ class MeshClient:
         """
         Calls a unary method and returns the bytes of its answer. Cancelling the task cancels the call at the service.
 
-        `method` is `<package>.<Service>/<Method>`; `key` selects the replicas that hold it, for methods whose contract names a
-        key field; `assertion` says for whom the call is made, else for this service itself.
+        `method` is `<package>.<Service>/<Method>`; `timeout` is in seconds; `key` selects the replicas that hold it,
+        for methods whose contract names a key field; `assertion` says for whom the call is made, else for this service.
         @raise RpcError whatever the service answered, or why it did not.
         """
         planned = _plan(method, request, timeout, key, assertion, idempotency_key, traceparent)
-        await self._connection.writable()
+        await self._writable(planned)
         return await self._attempts.make(
             planned, lambda subject, attempt: UnaryCall(planned, subject, self._inbox, self._sender).make(attempt)
         )
@@ -109,7 +112,7 @@ class MeshClient:
         @raise RpcError from the block's head when the service refuses, from the iteration when the stream fails.
         """
         planned = _plan(method, request, timeout, key, assertion, idempotency_key, traceparent)
-        await self._connection.writable()
+        await self._writable(planned)
 
         async def attempt(subject: str, count: int) -> StreamReader:
             reader = StreamReader(planned, subject, self._inbox, self._sender)
@@ -121,6 +124,12 @@ class MeshClient:
             yield reader
         finally:
             reader.close()
+
+    async def _writable(self, call: Call) -> None:
+        try:
+            await asyncio.wait_for(self._connection.writable(), call.remaining())
+        except asyncio.TimeoutError:
+            raise call.expired() from None
 
     async def close(self) -> None:
         """Sends what is still to be sent, and leaves the mesh. Calls that wait fail."""

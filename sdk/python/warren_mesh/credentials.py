@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Union
 from os import PathLike
+from typing import Union
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ed25519 signatures in plain Python (RFC 8032, section 5.1), so that this package needs nothing but the standard library.
+"""Ed25519 signatures in plain Python (RFC 8032, section 5.1): this package needs nothing but the standard library.
 
 For control-plane use: one signature at login, and one for each assertion, at some milliseconds each. It is NOT constant
 time: Python's integers are not. Do not sign with it where an attacker can choose what is signed and time it closely.

@@ -18,11 +18,13 @@ class FrameKind(IntEnum):
     ALIVE = 6
     CREDIT = 7
     CANCEL = 8
+    BATCH = 9
 
 
-_SEQUENCED = (FrameKind.DATA, FrameKind.MORE, FrameKind.END)
+_SEQUENCED = (FrameKind.DATA, FrameKind.MORE, FrameKind.END, FrameKind.BATCH)
 _SEQUENCE = struct.Struct(">xI")
 _CREDIT = struct.Struct(">BII")
+_LENGTH = struct.Struct(">I")
 
 ALIVE = bytes([FrameKind.ALIVE])
 CANCEL = bytes([FrameKind.CANCEL])
@@ -33,7 +35,7 @@ class Frame(NamedTuple):
 
     kind: FrameKind
     sequence: int
-    """Of DATA, MORE and END; 0 of the others."""
+    """Of DATA, MORE, END and BATCH (its first message); 0 of the others."""
     payload: bytes
 
 
@@ -47,6 +49,23 @@ def parse_frame(data: bytes) -> Frame:
     if len(data) < _SEQUENCE.size:
         raise ValueError("A frame has no sequence number")
     return Frame(kind, _SEQUENCE.unpack_from(data)[0], data[_SEQUENCE.size :])
+
+
+def unbatch(payload: bytes) -> list[bytes]:
+    """The messages of a BATCH's payload. @raise ValueError when it is malformed or empty."""
+    messages = []
+    at = 0
+    while at < len(payload):
+        if at + _LENGTH.size > len(payload):
+            raise ValueError("A batch is cut short")
+        start = at + _LENGTH.size
+        at = start + _LENGTH.unpack_from(payload, at)[0]
+        if at > len(payload):
+            raise ValueError("A batch is cut short")
+        messages.append(payload[start:at])
+    if not messages:
+        raise ValueError("A batch holds no message")
+    return messages
 
 
 def credit_frame(grant: Window) -> bytes:

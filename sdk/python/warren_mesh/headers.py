@@ -20,7 +20,10 @@ _LONGEST_KEY = 512
 
 
 def pack_call(remaining: float, attempt: int, idempotency_key: Optional[str]) -> str:
-    """`<remaining ms>;<attempt>;<key>`, of seconds that remain. @raise RpcError INVALID_ARGUMENT for a key that is too long."""
+    """
+    `<remaining ms>;<attempt>;<key>`, of the seconds that remain.
+    @raise RpcError INVALID_ARGUMENT when the idempotency key is longer than a header may be.
+    """
     key = quote(idempotency_key or "", safe="!~*'()")
     if len(key) > _LONGEST_KEY:
         raise RpcError(

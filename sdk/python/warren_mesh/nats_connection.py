@@ -7,12 +7,11 @@ import json
 import logging
 import re
 import ssl
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 from collections import deque
-from urllib.parse import urlsplit
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
-from .base64url import base64url
 from .nats_headers import encode_headers
+from .nats_login import NatsError, connect_line, parse_address
 from .nats_parser import Line, Message, NatsProtocolError, Parser
 from .nkey import UserKey
 
@@ -23,10 +22,6 @@ _REFUSED_PUBLISH = re.compile(r'Permissions Violation for Publish to "([^"]*)"',
 _SURVIVED = re.compile(r"Permissions Violation|Invalid Subject", re.IGNORECASE)
 
 _log = logging.getLogger("warren_mesh")
-
-
-class NatsError(ConnectionError):
-    """NATS cannot be reached, or will not have this client."""
 
 
 class NatsConnection(asyncio.Protocol):
@@ -60,7 +55,7 @@ class NatsConnection(asyncio.Protocol):
         Connects and logs in. `nats://` is plain text unless `tls` is given; `tls://` is never.
         @raise NatsError saying what went wrong.
         """
-        host, port, secure = _address(url)
+        host, port, secure = parse_address(url)
         context = tls or (ssl.create_default_context() if secure else None)
         connection: Optional[NatsConnection] = None
         try:
@@ -110,7 +105,7 @@ class NatsConnection(asyncio.Protocol):
         await self._writable.wait()
 
     async def flush(self) -> None:
-        """Resolves when the server has taken all that was published. @raise NatsError when the connection is lost first."""
+        """Resolves when the server has taken all that was published. @raise NatsError when it is lost before."""
         pong: "asyncio.Future[None]" = self._loop.create_future()
         self._pongs.append(pong)
         self._write(b"PING\r\n")
@@ -162,6 +157,8 @@ class NatsConnection(asyncio.Protocol):
         for waiting in [self._greeted, *self._pongs]:
             if not waiting.done():
                 waiting.set_exception(error)
+                # Marked as seen: for most nobody waits.
+                waiting.exception()
         self._pongs.clear()
         for callback in self.on_lost:
             callback()
@@ -172,24 +169,7 @@ class NatsConnection(asyncio.Protocol):
             await self._secure(tls, host)
         elif self._info.get("tls_required"):
             raise NatsError("the server wants TLS: give a tls:// address, or an ssl.SSLContext that trusts it")
-        nonce = self._info.get("nonce")
-        if not isinstance(nonce, str) or not self._info.get("headers"):
-            raise NatsError("the server asks for no nkey, or has no headers: it is no server of a mesh")
-        connect = {
-            "verbose": False,
-            "pedantic": False,
-            "tls_required": tls is not None,
-            "name": name,
-            "lang": "python",
-            "version": "1",
-            "protocol": 1,
-            "headers": True,
-            # Without it NATS says nothing when nobody listens.
-            "no_responders": True,
-            "nkey": key.public_key,
-            "sig": base64url(key.sign(nonce.encode("utf-8"))),
-        }
-        self._write(b"CONNECT " + json.dumps(connect).encode("utf-8") + b"\r\n")
+        self._write(connect_line(self._info, name, key, tls is not None))
         await self.flush()
         self._ping_timer = self._loop.call_later(_PING_SECONDS, self._ping)
 
@@ -265,10 +245,3 @@ class NatsConnection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
         self.connection_lost(None)
-
-
-def _address(url: str) -> "tuple[str, int, bool]":
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.username or parts.password:
-        raise NatsError("An address of NATS is nats://host:port or tls://host:port, without a user")
-    return parts.hostname, parts.port or 4222, parts.scheme == "tls"

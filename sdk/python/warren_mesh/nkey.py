@@ -39,7 +39,7 @@ def _seed_bytes(seed: str) -> bytes:
     body, checksum = raw[:-2], raw[-2:]
     if len(raw) != 36 or body[:2] != _SEED_PREFIX or checksum != _checksum(body):
         # Without the cause: it could quote the seed.
-        raise ValueError("A mesh credential's seed is not a user seed (SU...): give the file as it was generated") from None
+        raise ValueError("A mesh credential's seed is no user seed (SU...): generate the file again") from None
     return body[2:]
 
 

@@ -9,7 +9,7 @@ from typing import Iterator, Tuple, Union
 
 
 def fields(message: bytes) -> Iterator[Tuple[int, Union[int, bytes]]]:
-    """Number and value of each field: an int for varints, bytes for everything else. @raise ValueError when cut short."""
+    """Number and value of each field: an int for varints, bytes for all else. @raise ValueError when cut short."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

@@ -1,4 +1,4 @@
-"""The client's side of a server stream: checks the sequence, grants credit as messages are consumed, cancels when it is left."""
+"""The client's side of a server stream: checks the sequence, grants credit for what is consumed, cancels when left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Deque, List, Optional, Tuple
 
 from .call import Call, Sender, error_of
 from .credit import DEFAULT_WINDOW, CreditMeter
-from .frame import ALIVE, CANCEL, Frame, FrameKind, credit_frame, parse_frame
+from .frame import ALIVE, CANCEL, Frame, FrameKind, credit_frame, parse_frame, unbatch
 from .inbox import Inbox
 from .nats_parser import Message
 from .status import RpcError, StatusCode, decode_status
@@ -93,7 +93,7 @@ class StreamReader:
                 self._accepted.set_result(None)
         elif frame.kind == FrameKind.ERROR:
             self._fail(decode_status(frame.payload))
-        elif frame.kind in (FrameKind.DATA, FrameKind.MORE, FrameKind.END):
+        elif frame.kind in (FrameKind.DATA, FrameKind.MORE, FrameKind.END, FrameKind.BATCH):
             self._take(frame)
 
     def _take(self, frame: Frame) -> None:
@@ -103,6 +103,8 @@ class StreamReader:
         self._sequence = frame.sequence
         if frame.kind == FrameKind.END:
             return self._finish()
+        if frame.kind == FrameKind.BATCH:
+            return self._take_batch(frame.payload)
         self._parts.append(frame.payload)
         self._part_bytes += len(frame.payload)
         if self._part_bytes > _LARGEST_MESSAGE:
@@ -114,6 +116,15 @@ class StreamReader:
         self._queue.append((b"".join(self._parts), len(frame.payload)))
         self._parts = []
         self._part_bytes = 0
+        self._wake.set()
+
+    def _take_batch(self, payload: bytes) -> None:
+        try:
+            messages = unbatch(payload)
+        except ValueError as error:
+            return self._cancel(RpcError(StatusCode.DATA_LOSS, str(error)))
+        self._sequence = (self._sequence + len(messages) - 1) % _SEQUENCES
+        self._queue.extend((message, len(message)) for message in messages)
         self._wake.set()
 
     def _consumed(self, size: int) -> None:

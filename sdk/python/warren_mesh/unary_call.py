@@ -27,7 +27,7 @@ class UnaryCall:
         self._route = inbox.open(target, self._receive, self._fail)
 
     async def make(self, attempt: int) -> bytes:
-        """Sends the request and waits. Cancelling the task that waits cancels the call at the service. @raise RpcError"""
+        """Sends the request and waits. Cancelling the waiting task cancels the call at the service. @raise RpcError"""
         try:
             self._sender.request(self._call, self._route, attempt)
             await self._wait()
@@ -71,6 +71,8 @@ class UnaryCall:
     def _fail(self, error: RpcError) -> None:
         if not self._answer.done():
             self._answer.set_exception(error)
+            # Marked as seen: a caller that was cancelled does not look.
+            self._answer.exception()
 
     def _lost(self) -> RpcError:
         text = f"The replica that served {self._call.path} is gone; whether the call took effect is not known"

@@ -1,6 +1,6 @@
 // What the kinds of state share: JetStream, its errors as ours, and waiting for what another service creates.
 import { JetStreamApiError, type JetStreamClient, jetstream } from "@nats-io/jetstream";
-import type { Connection } from "../connection.ts";
+import { type Connection, tooLarge } from "../connection.ts";
 import { RpcError, StatusCode } from "../status.ts";
 
 /** JetStream's code for an append or update whose expected sequence was not the last. */
@@ -16,6 +16,32 @@ export interface StateDependencies {
   readonly js: JetStreamClient;
   /** Copies of each value: 1 on one machine, 3 in production. */
   readonly replicas: number;
+}
+
+/**
+ * The first version whose clusters keep compare-and-set. Before 2.9.21 any number of concurrent writers win
+ * (nats-server issue 4320), before 2.10.19 those that create a key may (nats-server pull request 5794).
+ */
+const CLUSTER_SINCE = [2, 10, 19] as const;
+
+/**
+ * Refuses replicated state on a server that would let two writers win.
+ * @throws RpcError FAILED_PRECONDITION
+ */
+export function assertSafeReplicas(version: string | undefined, replicas: number): void {
+  if (replicas <= 1 || !isOlder(version ?? "", CLUSTER_SINCE)) return;
+  throw new RpcError(
+    StatusCode.FAILED_PRECONDITION,
+    `nats-server ${version ?? "of unknown version"} does not keep replicated state consistent: ` +
+      `use ${CLUSTER_SINCE.join(".")} or newer, or one replica`,
+    { reason: "NATS_TOO_OLD" },
+  );
+}
+
+function isOlder(version: string, than: readonly number[]): boolean {
+  const parts = version.split(/[.-]/).map(Number);
+  const at = than.findIndex((part, index) => parts[index] !== part);
+  return at >= 0 && !((parts[at] ?? 0) > (than[at] ?? 0));
 }
 
 /** JetStream over a connection. */
@@ -46,7 +72,7 @@ export async function operate<T>(
     if (cause instanceof RpcError) throw cause;
     if (isConflict(cause))
       throw new RpcError(StatusCode.ABORTED, `${what}: another writer came first`, { reason: "CONFLICT" }, { cause });
-    throw unavailable(what, cause);
+    throw tooLarge(`The value for ${lowerFirst(what)}`, cause) ?? unavailable(what, cause);
   } finally {
     stop();
     clearTimeout(timer);
@@ -61,6 +87,10 @@ function unavailable(what: string, cause?: unknown): RpcError {
     { reason: "STATE_UNAVAILABLE" },
     { cause },
   );
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 /** Opens state that another service creates, waiting for it at first start. */

@@ -3,7 +3,17 @@
 // message goes on in the next frame), END, ERROR with a google.rpc.Status, ALIVE.
 // Client to server: CREDIT with frames and bytes, CANCEL, ALIVE.
 
-export const FrameKind = { ACK: 1, DATA: 2, MORE: 3, END: 4, ERROR: 5, ALIVE: 6, CREDIT: 7, CANCEL: 8 } as const;
+export const FrameKind = {
+  ACK: 1,
+  DATA: 2,
+  MORE: 3,
+  END: 4,
+  ERROR: 5,
+  ALIVE: 6,
+  CREDIT: 7,
+  CANCEL: 8,
+  BATCH: 9,
+} as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
 /** Bytes before the payload of DATA, MORE and END. */
@@ -16,6 +26,38 @@ export function sequenced(kind: FrameKind, sequence: number, payload: Uint8Array
   frame.writeUInt32BE(sequence >>> 0, 1);
   frame.set(payload, SEQUENCE_PREFIX);
   return frame;
+}
+
+/** Bytes before each message of a BATCH: its length. */
+const LENGTH_PREFIX = 4;
+
+/** Several whole messages in one frame, the first of which has the sequence number `first`. */
+export function batch(first: number, messages: readonly Uint8Array[]): Uint8Array {
+  const size = messages.reduce((sum, message) => sum + LENGTH_PREFIX + message.length, SEQUENCE_PREFIX);
+  const frame = Buffer.allocUnsafe(size);
+  frame[0] = FrameKind.BATCH;
+  frame.writeUInt32BE(first >>> 0, 1);
+  let at = SEQUENCE_PREFIX;
+  for (const message of messages) {
+    frame.writeUInt32BE(message.length, at);
+    frame.set(message, at + LENGTH_PREFIX);
+    at += LENGTH_PREFIX + message.length;
+  }
+  return frame;
+}
+
+/** The messages of a BATCH's payload; undefined when it is malformed or empty. */
+export function unbatch(payload: Uint8Array): Uint8Array[] | undefined {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const messages: Uint8Array[] = [];
+  for (let at = 0; at < payload.length;) {
+    if (at + LENGTH_PREFIX > payload.length) return undefined;
+    const end = at + LENGTH_PREFIX + view.getUint32(at);
+    if (end > payload.length) return undefined;
+    messages.push(payload.subarray(at + LENGTH_PREFIX, end));
+    at = end;
+  }
+  return messages.length ? messages : undefined;
 }
 
 /** A frame of kind and payload only: ACK, ERROR, ALIVE, CANCEL. */
@@ -49,14 +91,14 @@ export interface Frame {
 /** Reads a frame; undefined when the bytes are none. */
 export function parseFrame(data: Uint8Array): Frame | undefined {
   const kind = data[0];
-  if (kind === undefined || kind < FrameKind.ACK || kind > FrameKind.CANCEL) return undefined;
+  if (kind === undefined || kind < FrameKind.ACK || kind > FrameKind.BATCH) return undefined;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const none = { sequence: 0, frames: 0, bytes: 0 };
   if (kind === FrameKind.CREDIT) {
     if (data.length < 9) return undefined;
     return { ...none, kind, frames: view.getUint32(1), bytes: view.getUint32(5), payload: data.subarray(9) };
   }
-  if (kind === FrameKind.DATA || kind === FrameKind.MORE || kind === FrameKind.END) {
+  if (kind === FrameKind.DATA || kind === FrameKind.MORE || kind === FrameKind.END || kind === FrameKind.BATCH) {
     if (data.length < SEQUENCE_PREFIX) return undefined;
     return { ...none, kind, sequence: view.getUint32(1), payload: data.subarray(SEQUENCE_PREFIX) };
   }

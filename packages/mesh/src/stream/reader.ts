@@ -6,7 +6,7 @@ import type { Inbox, Route } from "../inbox.ts";
 import { decodeStatus, RpcError, StatusCode } from "../status.ts";
 import type { TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import { CreditMeter, DEFAULT_WINDOW, packWindow } from "./credit.ts";
-import { ALIVE_EVERY_MS, credit, FrameKind, GONE_AFTER_MS, parseFrame, plain } from "./frame.ts";
+import { ALIVE_EVERY_MS, credit, FrameKind, GONE_AFTER_MS, parseFrame, plain, unbatch } from "./frame.ts";
 
 /** The largest message that is put together from parts, in bytes. */
 const LARGEST_MESSAGE = 64 << 20;
@@ -78,20 +78,27 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     this.#refuse(error);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    try {
-      for (;;) {
-        const next = this.#queue.shift();
-        if (next) {
-          this.#consumed(next.lastFrame);
-          yield next.message;
-        } else if (this.#over) {
-          if (this.#failure) throw this.#failure;
-          return;
-        } else await new Promise<void>((resolve) => (this.#wake = resolve));
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array, undefined> {
+    // By hand: a generator costs several promises for each message.
+    return {
+      next: () => this.#next(),
+      return: () => {
+        this.#cancel(new RpcError(StatusCode.CANCELLED, "The reader of the stream left"));
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next) {
+        this.#consumed(next.lastFrame);
+        return { done: false, value: next.message };
       }
-    } finally {
-      this.#cancel(new RpcError(StatusCode.CANCELLED, "The reader of the stream left"));
+      if (this.#failure) throw this.#failure;
+      if (this.#over) return { done: true, value: undefined };
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
@@ -115,6 +122,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
       );
     this.#sequence = frame.sequence;
     if (frame.kind === FrameKind.END) return this.#finish();
+    if (frame.kind === FrameKind.BATCH) return this.#batch(frame.payload);
     // The view is on the connection's read buffer, which nats.js hands over for good.
     this.#parts.push(frame.payload);
     // Credit for parts of a message is granted as they come: the rest of it could never arrive otherwise.
@@ -123,6 +131,14 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     this.#parts = [];
     this.#partBytes = 0;
     this.#queue.push({ message: whole, lastFrame: frame.payload.length });
+    this.#wakeUp();
+  }
+
+  #batch(payload: Uint8Array): void {
+    const messages = unbatch(payload);
+    if (!messages) return this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream held a batch that cannot be read"));
+    this.#sequence = (this.#sequence + messages.length - 1) >>> 0;
+    for (const message of messages) this.#queue.push({ message, lastFrame: message.length });
     this.#wakeUp();
   }
 
