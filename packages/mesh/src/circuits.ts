@@ -60,7 +60,9 @@ export class Circuits {
       });
       this.#circuits.set(subject, circuit);
     }
-    return circuit.execute(() => Promise.reject(error as Error));
+    // Counts in it. Where others that were under way opened it meanwhile, this caller still learns what happened to its call.
+    await circuit.execute(() => Promise.reject(error as Error)).catch(() => undefined);
+    throw error;
   }
 }
 

@@ -11,6 +11,7 @@ import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
 import { decodeStatus, RpcError, StatusCode } from "./status.ts";
+import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
 import { cancelSubject, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, inject, startClientSpan } from "./telemetry.ts";
@@ -81,27 +82,29 @@ export class Client {
     }
   }
 
-  /** One request, many answers. Ending the iteration cancels the stream at the service. */
-  async *stream(
+  /** One request, many answers, each read by `decode`. Ending the iteration cancels the stream at the service. */
+  stream<T>(
     method: MethodContract,
     request: Uint8Array,
+    decode: (message: Uint8Array) => T,
     options: CallOptions = {},
     key?: string,
-  ): AsyncGenerator<Uint8Array> {
-    const span = startClientSpan(method.service, method.name);
-    let failure: RpcError | undefined;
-    try {
-      const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-      const reader = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
-        this.#open({ method, subject, request, deadline, attempt, span, options }),
-      );
-      yield* reader;
-    } catch (error) {
-      failure = error as RpcError;
-      throw error;
-    } finally {
-      endSpan(span, failure);
-    }
+  ): AsyncIterable<T> {
+    // A stream begins when it is read, and each reading is a call of its own.
+    return {
+      [Symbol.asyncIterator]: () => {
+        const span = startClientSpan(method.service, method.name);
+        const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+        return new LazyStream({
+          open: () =>
+            this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
+              this.#open({ method, subject, request, deadline, attempt, span, options }),
+            ),
+          decode,
+          onEnd: (failure) => endSpan(span, failure),
+        });
+      },
+    };
   }
 
   /**

@@ -69,11 +69,23 @@ export function createEndpoint(
   };
 }
 
-async function* encodeEach(
-  answers: AsyncIterable<object>,
-  encode: (answer: object) => Uint8Array,
-): AsyncGenerator<Uint8Array> {
-  for await (const answer of answers) yield encode(answer);
+/** By hand and not by a generator, which costs several promises for each message. */
+function encodeEach(answers: AsyncIterable<object>, encode: (answer: object) => Uint8Array): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const iterator = answers[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          const { done, value } = (await iterator.next()) as IteratorResult<object, undefined>;
+          return done ? { done, value: undefined } : { done: false, value: encode(value) };
+        },
+        return: async () => {
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
 }
 
 /**

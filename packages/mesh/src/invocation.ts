@@ -39,6 +39,14 @@ export class Invocation implements CallContext {
     return this.#reason;
   }
 
+  /**
+   * Whichever clock is first, the caller's own or this one's, the caller is told the same.
+   * @throws RpcError DEADLINE_EXCEEDED when the deadline passed before the answer was there.
+   */
+  assertInTime(): void {
+    if (this.#reason?.code === StatusCode.DEADLINE_EXCEEDED) throw this.#reason;
+  }
+
   /** Tells the handler to stop. */
   abort(reason: RpcError): void {
     this.#reason ??= reason;

@@ -170,7 +170,7 @@ export class Mesh {
 
   /** Calls a streaming method with bytes. */
   stream(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): AsyncIterable<Uint8Array> {
-    return this.#client.stream(method, request, options, key);
+    return this.#client.stream(method, request, (message) => message, options, key);
   }
 
   /** Asks every replica. Concatenated, the answers are one message: protobuf merges by concatenation. */
@@ -257,10 +257,10 @@ export class Mesh {
     const encode = (message: object): Uint8Array => request.encode(message).finish();
     const client = this.#client;
     if (contract.streaming)
-      return async function* (partial: object, options?: CallOptions) {
+      return (partial: object, options?: CallOptions) => {
         const message = request.fromPartial(partial);
-        for await (const answer of client.stream(contract, encode(message), options, keyOf(message)))
-          yield decodeAnswer(response, answer, contract);
+        const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
+        return client.stream(contract, encode(message), decode, options, keyOf(message));
       };
     return async (partial: object, options?: CallOptions) => {
       const message = request.fromPartial(partial);

@@ -221,9 +221,9 @@ export class Server {
       const answer = this.#intercept
         ? await this.#intercept({ method, request, ctx: invocation }, serve)
         : await serve();
-      // Whichever clock is first, the caller's own or this one's, the caller is told the same.
-      if (invocation.aborted?.code === StatusCode.DEADLINE_EXCEEDED) throw invocation.aborted;
-      if (answer) this.#answer(reply, answer);
+      if (!answer) return;
+      invocation.assertInTime();
+      this.#answer(reply, answer);
     } finally {
       admission.leave();
     }
