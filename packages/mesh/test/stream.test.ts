@@ -3,6 +3,7 @@ import test from "node:test";
 import { type CallContext, RpcError, StatusCode } from "@warren/mesh";
 import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
 import { startNats, waitUntil } from "@warren/testing";
+import { DEFAULT_WINDOW } from "../src/stream/credit.ts";
 import { serveAgent } from "./support.ts";
 
 test("a stream", async (t) => {
@@ -65,7 +66,7 @@ test("a stream", async (t) => {
       await new Promise((resolve) => setTimeout(resolve, 50));
       return undefined;
     });
-    assert.ok(state.written <= 2 * 256, `${state.written} frames were written for one that was read`);
+    assert.ok(state.written <= 2 * DEFAULT_WINDOW.frames, `${state.written} frames were written for one that was read`);
     await iterator.return?.();
   });
   await t.test("whose reader leaves ends its handler", async () => {

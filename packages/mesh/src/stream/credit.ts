@@ -7,7 +7,7 @@ export interface Window {
 }
 
 /** The window of this implementation. */
-export const DEFAULT_WINDOW: Window = { frames: 256, bytes: 1 << 20 };
+export const DEFAULT_WINDOW: Window = { frames: 1024, bytes: 1 << 20 };
 
 /** Writes a window as a header: `256;1048576`. */
 export function packWindow({ frames, bytes }: Window): string {
