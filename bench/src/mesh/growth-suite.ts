@@ -23,10 +23,11 @@ const HOLD_MS = 1500;
 export const meshGrowthSuite: Suite = async ({ quick, progress, signal }) => {
   const plan: Plan = quick ? QUICK : FULL;
   const on = machine();
-  const nats = await startBenchNats();
+  const nats = await startBenchNats([WARREN]);
+  const setting = { plan, nats, signal };
   const running = new Set<Pair>();
   const started = async (subject: string, servers = 1): Promise<Pair> => {
-    const pair = await Pair.start(subject, nats.target, servers);
+    const pair = await Pair.start(subject, nats.targetOf(subject), servers);
     running.add(pair);
     return pair;
   };
@@ -40,19 +41,19 @@ export const meshGrowthSuite: Suite = async ({ quick, progress, signal }) => {
       // One after the other: replicas of one service share its calls.
       progress(`${servers} server processes`);
       const pair = await started(WARREN, servers);
-      series.push(...(await measureInTurns(`unary 200 B × 64, ${servers} servers`, ECHO, [pair], plan, signal)));
+      series.push(...(await measureInTurns(`unary 200 B × 64, ${servers} servers`, ECHO, [pair], setting)));
       await stopped([pair]);
     }
     for (const endpoints of ENDPOINTS) {
       progress(`${endpoints} endpoints`);
       const pair = await started(keyedSubject(endpoints));
-      series.push(...(await measureInTurns(`keyed 100 B × 64`, KEYED_ECHO, [pair], plan, signal)));
+      series.push(...(await measureInTurns(`keyed 100 B × 64`, KEYED_ECHO, [pair], setting)));
       await stopped([pair]);
     }
     progress(`${IN_FLIGHT} calls in flight`);
     const pairs = [await started(WARREN), await started(NATS)];
     const crowd = { ...ECHO, callers: IN_FLIGHT };
-    series.push(...(await measureInTurns(`unary 200 B × 10,000`, crowd, pairs, plan, signal)));
+    series.push(...(await measureInTurns(`unary 200 B × 10,000`, crowd, pairs, setting)));
     await stopped(pairs);
     for (const subject of [WARREN, NATS]) {
       progress(`Memory of a pending call, ${subject}`);

@@ -1,4 +1,5 @@
-// The nats-server of a suite: the mesh's own configuration, and one more account for the peers, in one process.
+// The nats-server of a suite: the mesh's own configuration with an account for each mesh, and one more for the peers, in one
+// process. Meshes that shared an account would answer each other's calls.
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,25 +13,23 @@ const ANY_PORT = -1;
 
 /** A running server and what subjects need to reach it. */
 export interface BenchNats {
-  readonly target: Target;
+  /** What a subject needs: a mesh of its own where it was named at the start, else the peers' account. */
+  targetOf(subject: string): Target;
   /** CPU time that the server has used so far, in microseconds; undefined where the system does not tell. */
   cpuMicros(): number | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts a server in a folder of its own, which is gone when it is stopped. */
-export async function startBenchNats(): Promise<BenchNats> {
+/** Starts a server in a folder of its own, which is gone when it is stopped. `meshes` names the subjects that are meshes. */
+export async function startBenchNats(meshes: readonly string[]): Promise<BenchNats> {
   const folder = mkdtempSync(join(tmpdir(), "warren-bench-"));
   const portsDir = join(folder, "ports");
   mkdirSync(portsDir);
-  const credentials = join(folder, "credentials");
-  const { publicKeys } = meshCredentials(credentials);
   const peer = { user: "peer", password: randomBytes(18).toString("base64url") };
-  const storeDir = join(folder, "jetstream");
-  const config = JSON.parse(
-    natsServerConfig({ host: "127.0.0.1", port: ANY_PORT, storeDir, publicKeys, portsDir }),
-  ) as { accounts: Record<string, object> };
-  config.accounts["PEERS"] = { users: [peer] };
+  const folderOf = (subject: string): string => join(folder, `credentials-${Math.max(0, meshes.indexOf(subject))}`);
+  const configs = meshes.map((mesh) => meshConfig(join(folder, "jetstream"), portsDir, folderOf(mesh)));
+  const accounts = Object.fromEntries(configs.map(({ accounts }, i) => [`MESH_${i}`, accounts["WARREN"]]));
+  const config = { ...configs[0], accounts: { ...accounts, PEERS: { users: [peer] } } };
   const file = join(folder, "nats-server.json");
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
   const lines: string[] = [];
@@ -51,12 +50,24 @@ export async function startBenchNats(): Promise<BenchNats> {
       if (ended) throw new Error(`nats-server ended at once: ${lines.slice(-5).join(" | ")}`);
       return readUrl(portsDir);
     });
-    const target = { natsUrl, peer, credentials, address: undefined };
-    return { target, cpuMicros: () => cpuMicrosOf(server.pid), stop };
+    const targetOf = (subject: string): Target => ({
+      natsUrl,
+      peer,
+      credentials: folderOf(subject),
+      address: undefined,
+    });
+    return { targetOf, cpuMicros: () => cpuMicrosOf(server.pid), stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** The configuration of one mesh, whose credentials are made in a folder. */
+function meshConfig(storeDir: string, portsDir: string, credentials: string) {
+  const { publicKeys } = meshCredentials(credentials);
+  const text = natsServerConfig({ host: "127.0.0.1", port: ANY_PORT, storeDir, publicKeys, portsDir });
+  return JSON.parse(text) as { readonly accounts: Readonly<Record<string, object>> };
 }
 
 /** Linux counts in hundredths of a second, whatever its own clock's rate (`man 5 proc`: fields utime and stime). */

@@ -6,6 +6,7 @@ import { Worker } from "./worker.ts";
 
 /** What one run of a workload gave. */
 export interface Measurement {
+  readonly operations: number;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -55,6 +56,7 @@ export class Pair {
     const { operations, seconds, p50Ms, p99Ms } = await this.#client.ask("run", { workload, durationMs });
     const [clientAfter, serverAfter] = await this.#cpu();
     return {
+      operations,
       perSecond: operations / seconds,
       p50Ms,
       p99Ms,

@@ -2,7 +2,9 @@
 import type { Series } from "../report.ts";
 import { rotate } from "../statistics.ts";
 import type { Workload } from "./load.ts";
+import type { BenchNats } from "./nats.ts";
 import type { Measurement, Pair } from "./pair.ts";
+import { directSubjects } from "./subjects.ts";
 
 /** How long and how often. */
 export interface Plan {
@@ -16,12 +18,20 @@ export const FULL: Plan = { rounds: 5, runMs: 2000, warmUpMs: 1500, allocationMs
 /** Sized so that a suite ends within a minute on two slow cores. */
 export const QUICK: Plan = { rounds: 3, runMs: 150, warmUpMs: 250, allocationMs: 200 };
 
-type Metric = readonly [name: string, unit: string, of: (measured: Measurement) => number];
+/** What one run gave, and what the nats-server used for it, in microseconds an operation: NaN where nobody tells. */
+interface Round extends Measurement {
+  readonly natsCpuMicros: number;
+}
+
+const NATS_CPU = "nats-server CPU";
+
+type Metric = readonly [name: string, unit: string, of: (round: Round) => number];
 
 const cpuMetrics: readonly Metric[] = [
   ["CPU", "µs", ({ clientCpuMicros, serverCpuMicros }) => clientCpuMicros + serverCpuMicros],
   ["client CPU", "µs", ({ clientCpuMicros }) => clientCpuMicros],
   ["server CPU", "µs", ({ serverCpuMicros }) => serverCpuMicros],
+  [NATS_CPU, "µs", ({ natsCpuMicros }) => natsCpuMicros],
 ];
 const metricsOf: Readonly<Record<Workload["kind"], readonly Metric[]>> = {
   unary: [
@@ -34,29 +44,42 @@ const metricsOf: Readonly<Record<Workload["kind"], readonly Metric[]>> = {
   stream: [["messages", "/s", ({ perSecond }) => perSecond], ...cpuMetrics],
 };
 
+/** Where and how a suite measures. */
+export interface Setting {
+  readonly plan: Plan;
+  readonly nats: Pick<BenchNats, "cpuMicros">;
+  readonly signal: AbortSignal;
+}
+
 /** Measures one workload for each pair, in turns. */
 export async function measureInTurns(
   name: string,
   workload: Workload,
   pairs: readonly Pair[],
-  plan: Plan,
-  signal: AbortSignal,
+  { plan, nats, signal }: Setting,
 ): Promise<Series[]> {
-  const found = new Map<Pair, Measurement[]>(pairs.map((pair) => [pair, []]));
+  const found = new Map<Pair, Round[]>(pairs.map((pair) => [pair, []]));
   for (const pair of pairs) await pair.measure(workload, plan.warmUpMs);
   for (let round = 0; round < plan.rounds; round++)
     for (const pair of rotate(pairs, round)) {
       signal.throwIfAborted();
-      found.get(pair)?.push(await pair.measure(workload, plan.runMs));
+      const before = nats.cpuMicros() ?? Number.NaN;
+      const measured = await pair.measure(workload, plan.runMs);
+      const natsCpuMicros = ((nats.cpuMicros() ?? Number.NaN) - before) / measured.operations;
+      found.get(pair)?.push({ ...measured, natsCpuMicros });
     }
-  return [...found].flatMap(([{ subject }, measured]) =>
+  const series = [...found].flatMap(([{ subject }, rounds]) =>
     metricsOf[workload.kind].map(([metric, unit, of]) => ({
       workload: name,
       subject,
       metric,
       unit,
-      rounds: measured.map(of),
+      rounds: rounds.map(of),
     })),
+  );
+  return series.filter(
+    ({ subject, metric, rounds }) =>
+      !rounds.some(Number.isNaN) && !(metric === NATS_CPU && directSubjects.includes(subject)),
   );
 }
 

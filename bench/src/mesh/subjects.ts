@@ -29,6 +29,8 @@ const loaders: Readonly<Record<string, () => Promise<Subject>>> = {
 export const unarySubjects = Object.keys(loaders);
 /** Who takes part in streams: those that have them. */
 export const streamingSubjects = [WARREN, WARREN_UNSAMPLED, GRPC];
+/** Who needs no NATS server. */
+export const directSubjects: readonly string[] = [GRPC];
 
 /** Loads a subject. */
 export async function loadSubject(name: string): Promise<Subject> {

@@ -21,7 +21,8 @@ const STREAMS: readonly StreamWorkload[] = [1, 16].map((callers) => ({ kind: "st
 export const meshSuite: Suite = async ({ quick, profileFolder, progress, signal }) => {
   const plan = quick ? QUICK : FULL;
   const on = machine();
-  const nats = await startBenchNats();
+  const nats = await startBenchNats([WARREN, WARREN_UNSAMPLED]);
+  const setting = { plan, nats, signal };
   const pairs: Pair[] = [];
   const only = (names: readonly string[]): Pair[] => pairs.filter(({ subject }) => names.includes(subject));
   const series: Series[] = [];
@@ -29,19 +30,19 @@ export const meshSuite: Suite = async ({ quick, profileFolder, progress, signal 
     progress("Starting the subjects");
     await Promise.all(
       unarySubjects.map(async (subject, i) => {
-        pairs[i] = await Pair.start(subject, nats.target);
+        pairs[i] = await Pair.start(subject, nats.targetOf(subject));
       }),
     );
     for (const [bytes, size] of SIZES)
       for (const callers of CALLERS) {
         const name = `unary ${size} × ${callers}`;
         progress(name);
-        series.push(...(await measureInTurns(name, { kind: "unary", bytes, callers }, pairs, plan, signal)));
+        series.push(...(await measureInTurns(name, { kind: "unary", bytes, callers }, pairs, setting)));
       }
     for (const workload of STREAMS) {
       const name = `stream 128 B × ${workload.callers}`;
       progress(name);
-      series.push(...(await measureInTurns(name, workload, only(streamingSubjects), plan, signal)));
+      series.push(...(await measureInTurns(name, workload, only(streamingSubjects), setting)));
     }
     progress("Allocations");
     series.push(...(await measureAllocations("unary 200 B × 64, allocation per call", PROFILED, pairs, plan)));

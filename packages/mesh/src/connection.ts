@@ -1,4 +1,6 @@
 // The connection to NATS: reconnects for ever, says at once when it is gone, and fails fast while it is.
+import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   connect,
   errors,
@@ -52,6 +54,7 @@ export class Connection {
   /** Connects, trying again until the time is up. */
   static async open(options: ConnectionOptions): Promise<Connection> {
     const inboxPrefix = `_INBOX.${options.name}`;
+    const tls = options.tls && { ...options.tls, checkServerIdentity: identityAmong(options.servers) };
     const patience = Date.now() + (options.connectTimeoutMs ?? 30_000);
     for (;;) {
       try {
@@ -66,7 +69,7 @@ export class Connection {
           pingInterval: 10_000,
           ignoreAuthErrorAbort: true,
           noAsyncTraces: true,
-          ...(options.tls ? { tls: { ...options.tls } } : {}),
+          ...(tls ? { tls } : {}),
         });
         return new Connection(nats, inboxPrefix, options.log);
       } catch (cause) {
@@ -152,4 +155,18 @@ export function tooLarge(what: string, thrown: unknown): RpcError | undefined {
   if (!(thrown instanceof errors.InvalidArgumentError) || !thrown.message.includes("max_payload")) return undefined;
   const text = `${what} is larger than a message of the mesh may be`;
   return new RpcError(StatusCode.RESOURCE_EXHAUSTED, text, { reason: "TOO_LARGE" }, { cause: thrown });
+}
+
+/**
+ * Checks whom a certificate names. nats.js gives no name where it connects to an address, and Node.js then asks for
+ * `localhost`: in its place the certificate must name one of the addresses that were configured.
+ */
+function identityAmong(servers: readonly string[]): (host: string, certificate: PeerCertificate) => Error | undefined {
+  const hosts = servers.map((server) => new URL(server).hostname.replaceAll(/[[\]]/g, ""));
+  const nameless = hosts.filter((host) => isIP(host) || host === "localhost");
+  return (host, certificate) => {
+    const names = host === "localhost" && nameless.length ? nameless : [host];
+    const refusals = names.map((name) => checkServerIdentity(name, certificate));
+    return refusals.includes(undefined) ? undefined : refusals[0];
+  };
 }

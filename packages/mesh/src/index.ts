@@ -3,7 +3,11 @@ export { type Caller, type CallerAssertion, holdsScope, type TrustedKeys } from 
 export type { MeshLog } from "./connection.ts";
 export { deadlineWithin, remainingMs } from "./deadline.ts";
 export type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
-export type { EventMeta, EventSubscription, EventType } from "./events.ts";
+export type { ConsumeOptions, DeliveryHandler, DeliveryMeta } from "./durable/consumer.ts";
+export type { DurableSubscription } from "./durable/durable-events.ts";
+export type { AnyEvent, EventMeta, EventType } from "./durable/event.ts";
+export type { DeadLetter, PageOptions, StoredEvent } from "./durable/records.ts";
+export type { EventSubscription, PublishOptions, SubscribeOptions } from "./events.ts";
 export { seedBytes } from "./identity.ts";
 export type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 export { connectMesh, Mesh, type MeshOptions } from "./mesh.ts";

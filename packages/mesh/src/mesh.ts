@@ -8,7 +8,8 @@ import { Client } from "./client.ts";
 import { Connection, type MeshLog } from "./connection.ts";
 import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
 import { countReplicas, serveDiscovery } from "./discovery.ts";
-import { type EventMeta, Events, type EventSubscription, type EventType, type SubscribeOptions } from "./events.ts";
+import { DurableEvents } from "./durable/durable-events.ts";
+import { Events } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
@@ -64,11 +65,27 @@ export class Mesh {
   readonly name: string;
   /** This process among the service's replicas. */
   readonly instanceId: string;
+  /** Publishes an event, an audited one durably; see {@link Events.publish}. */
+  readonly publish: Events["publish"];
+  /** Receives an event, whoever publishes it. */
+  readonly subscribe: Events["subscribe"];
+  /** Receives every event whose name matches, `plugin.>` for one. */
+  readonly subscribePattern: Events["subscribePattern"];
+  /** The next event that a predicate accepts. */
+  readonly waitFor: Events["waitFor"];
+  /** Receives a stored event, across restarts and until it is handled; see {@link Events.consume}. */
+  readonly consume: Events["consume"];
+  /** The same for every stored event whose name matches. */
+  readonly consumePattern: Events["consumePattern"];
+  /** The audited events that are kept, page by page. */
+  readonly auditLog: DurableEvents["auditLog"];
+  /** The events that durable consumers could not handle, page by page. */
+  readonly deadLetters: DurableEvents["deadLetters"];
   readonly #connection: Connection;
   readonly #client: Client;
   readonly #server: Server;
   readonly #inbox: Inbox;
-  readonly #events: Events;
+  readonly #durable: DurableEvents;
   readonly #signer: CallerSigner;
   readonly #shedding: LoadShedding;
   readonly #wheel = new TimerWheel();
@@ -107,7 +124,17 @@ export class Mesh {
       log: options.log,
       interceptors: options.interceptors?.server ?? [],
     });
-    this.#events = new Events(connection, options.log);
+    const durable = new DurableEvents({ service, policy, connection, log: options.log, state: () => this.#state() });
+    this.#durable = durable;
+    this.auditLog = durable.auditLog.bind(durable);
+    this.deadLetters = durable.deadLetters.bind(durable);
+    const events = new Events(connection, options.log, durable, service);
+    this.publish = events.publish.bind(events);
+    this.subscribe = events.subscribe.bind(events);
+    this.subscribePattern = events.subscribePattern.bind(events);
+    this.waitFor = events.waitFor.bind(events);
+    this.consume = events.consume.bind(events);
+    this.consumePattern = events.consumePattern.bind(events);
     this.#shedding = new LoadShedding({
       leave: () => this.#server.stepAside(),
       join: () => this.#server.comeBack(),
@@ -183,29 +210,6 @@ export class Mesh {
     return this.#signer.assert(caller);
   }
 
-  /** Publishes an event. */
-  publish<T>(type: EventType<T>, event: T, options?: { key?: string }): void {
-    this.#events.publish(type, event, options);
-  }
-
-  /** Receives an event, whoever publishes it. */
-  subscribe<T>(
-    type: EventType<T>,
-    handler: (event: T, meta: EventMeta) => void | Promise<void>,
-    options?: SubscribeOptions,
-  ): Promise<EventSubscription> {
-    return this.#events.subscribe(type, handler, options);
-  }
-
-  /** The next event that a predicate accepts. */
-  waitFor<T>(
-    type: EventType<T>,
-    predicate: (event: T) => boolean,
-    options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<T> {
-    return this.#events.waitFor(type, predicate, options);
-  }
-
   /** A bucket of keys and values that the policy names. */
   async kv<T>(name: StateName, codec: Codec<T>): Promise<Kv<T>> {
     return Kv.open(this.#spec(name, "kv"), this.#owns(name), codec, this.#state());
@@ -232,18 +236,20 @@ export class Mesh {
   }
 
   /**
-   * Takes no more calls and waits for those in flight; those still running after `graceMs` are cut with UNAVAILABLE.
+   * Takes no more calls and stored events, and waits for those in hand; after `graceMs` calls that still run are cut
+   * with UNAVAILABLE, and events given back.
    * Calls to other services, events and state go on until {@link close}.
    */
-  drain(graceMs = DRAIN_GRACE_MS): Promise<void> {
+  async drain(graceMs = DRAIN_GRACE_MS): Promise<void> {
     this.#shedding.stop();
-    return this.#server.drain(graceMs);
+    await Promise.all([this.#server.drain(graceMs), this.#durable.drain(graceMs)]);
   }
 
   /** Sends what is still to be sent, and leaves the mesh. */
   async close(): Promise<void> {
     this.#shedding.stop();
     this.#wheel.stop();
+    await this.#durable.close();
     if (this.#connection.nats.isClosed()) return;
     if (this.#connection.up) await this.#connection.nats.flush();
     await this.#connection.nats.close();

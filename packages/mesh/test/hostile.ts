@@ -6,13 +6,15 @@ import type { TestNats } from "@warren/testing";
 import * as fc from "fast-check";
 import { CALLER_HEADER, RPC_HEADER, STREAM_HEADER } from "../src/headers.ts";
 
+type Servers = Pick<TestNats, "url" | "credentialsFile">;
+
 /** A service's credential. */
-export function credentialsOf(nats: TestNats, service: string): ServiceCredentials {
+export function credentialsOf(nats: Servers, service: string): ServiceCredentials {
   return parseCredentials(readFileSync(nats.credentialsFile(service), "utf8"));
 }
 
 /** A bare NATS connection that holds a service's credential. */
-export function rawConnection(nats: TestNats, service: string): Promise<NatsConnection> {
+export function rawConnection(nats: Servers, service: string): Promise<NatsConnection> {
   const { seed } = credentialsOf(nats, service);
   const authenticator = nkeyAuthenticator(new TextEncoder().encode(seed));
   return connect({ servers: nats.url, authenticator, inboxPrefix: `_INBOX.${service}`, noAsyncTraces: true });

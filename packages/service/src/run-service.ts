@@ -86,7 +86,7 @@ async function run<S extends ConfigSchema>(
     TelemetryServiceDefinition,
     telemetryHandlers({ ...identity, version: VERSION }, telemetry.spans, health),
   );
-  announce(() => mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
+  announce(mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
   process.send?.({ type: "ready", address: running.address });
   log.info("Ready");
 
@@ -94,7 +94,7 @@ async function run<S extends ConfigSchema>(
   log.info({ why }, "Stopping");
   health.drain();
   const force = setTimeout(() => process.exit(1), config.drainGraceMs + 10_000).unref();
-  announce(() => mesh.publish(ServiceStopping, { ...identity, time: new Date() }));
+  announce(mesh.publish(ServiceStopping, { ...identity, time: new Date() }));
   await running.drain?.();
   await mesh.drain(config.drainGraceMs);
   await running.stop?.();
@@ -124,10 +124,7 @@ function untilAskedToStop(): Promise<string> {
 }
 
 /** An announcement is news, not work: without NATS it is skipped. */
-function announce(publish: () => void): void {
-  try {
-    publish();
-  } catch {
-    // Whoever joins later asks discovery.
-  }
+function announce(published: Promise<void>): void {
+  // Whoever joins later asks discovery.
+  published.catch(() => undefined);
 }

@@ -46,7 +46,8 @@ function python(t: TestContext, nats: Servers, scenario: object, service = "gate
   child.on("error", (error) => (problems += error.message));
   t.after(async () => {
     child.stdin.end();
-    const force = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    // Python's development mode tells on stderr where it was.
+    const force = setTimeout(() => child.kill("SIGABRT"), 10_000);
     const code = await ended;
     clearTimeout(force);
     assert.equal(problems, "");
@@ -361,6 +362,11 @@ test("a stream to Python whose service breaks the protocol", { concurrency: true
     assert.deepEqual([said["count"], said["code"]], [1, "DATA_LOSS"]);
     await waitUntil("the cancellation", 5000, () => cancels(control));
   });
+  await t.test("by a batch that is cut short fails with DATA_LOSS and is cancelled", async (t) => {
+    const { said, control } = await hostile(t, [frame(1), event(1), frame(9, 2, "\0\0\0\x02\x08\x02\0\0\0\x03\x08")]);
+    assert.deepEqual([said["count"], said["code"]], [1, "DATA_LOSS"]);
+    await waitUntil("the cancellation", 5000, () => cancels(control));
+  });
   await t.test("by an error that cannot be read fails all the same", async (t) => {
     const { said } = await hostile(t, [frame(1), Buffer.from([5, 0x1a, 0xff])]);
     assert.equal(said["code"], "INTERNAL");
@@ -422,10 +428,10 @@ test("Python is refused by NATS with a key that is not its service's", async (t)
     /UNAVAILABLE: .*Auth/,
   );
   const own = JSON.parse(readFileSync(nats.credentialsFile("gateway"), "utf8")) as { seed: string };
-  const misspelt = own.seed.slice(0, -1) + (own.seed.endsWith("A") ? "B" : "A");
+  const misspelt = `${own.seed.slice(0, 20)}${own.seed[20] === "A" ? "B" : "A"}${own.seed.slice(21)}`;
   const said = await failure({ ...own, seed: misspelt });
   assert.match(said, /no user seed/);
-  assert.ok(!said.includes(misspelt.slice(4, 20)), "a seed does not stand in an error");
+  assert.ok(!said.includes(misspelt.slice(4, 24)), "a seed does not stand in an error");
   assert.match(await failure({ service: "gateway" }), /no mesh credential/);
 });
 

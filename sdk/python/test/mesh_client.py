@@ -1,5 +1,5 @@
-"""What mesh-client.test.ts runs: one scenario in a process of its own. Arguments: address, credential file, scenario and its
-options as JSON. Answers are lines of JSON; a scenario that must wait for the test waits for a line on stdin."""
+"""What mesh-client.test.ts runs: one scenario in a process of its own. Arguments: address, credential file, the scenario
+with its options as JSON. Answers are lines of JSON; a scenario that must wait for the test waits for a line on stdin."""
 
 import asyncio
 import json
@@ -52,7 +52,8 @@ def options_of(mesh, scenario):
 async def call(mesh, scenario):
     """Any unary method; `texts` are the request's first fields."""
     started = time.monotonic()
-    request = b"".join(string(i + 1, text) for i, text in enumerate(scenario.get("texts", []))) * scenario.get("repeat", 1)
+    texts = scenario.get("texts", [])
+    request = b"".join(string(i + 1, text) for i, text in enumerate(texts)) * scenario.get("repeat", 1)
     try:
         answer = dict(fields(await mesh.call(scenario["method"], request, **options_of(mesh, scenario))))
         texts = {number: value.decode() for number, value in answer.items() if isinstance(value, bytes)}

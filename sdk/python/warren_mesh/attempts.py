@@ -1,5 +1,6 @@
 """A call as one or more attempts. Only what reached no handler is made again, so any method may be: within the
-deadline, with full jitter (Brooker, "Exponential Backoff And Jitter", 2015), and within a budget of one tenth of the calls."""
+deadline, with full jitter (Brooker, "Exponential Backoff And Jitter", 2015), and within a budget of one tenth of the
+calls."""
 
 from __future__ import annotations
 

@@ -106,6 +106,8 @@ class NatsConnection(asyncio.Protocol):
 
     async def flush(self) -> None:
         """Resolves when the server has taken all that was published. @raise NatsError when it is lost before."""
+        if self._ended.done():
+            raise NatsError("the connection is lost")
         pong: "asyncio.Future[None]" = self._loop.create_future()
         self._pongs.append(pong)
         self._write(b"PING\r\n")

@@ -34,10 +34,10 @@ export interface HandlerDeps {
 export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDefinition> {
   const { pairings, devices, refreshTokens, grants, mesh, clock, log, showCodeInLog } = deps;
 
-  /** What has been decided holds, whether or not the mesh hears of it now. */
-  const tell = <T>(type: EventType<T>, event: T): void => {
+  /** What has been decided holds, whether or not the audit can keep it now. */
+  const tell = async <T>(type: EventType<T>, event: T): Promise<void> => {
     try {
-      mesh.publish(type, event);
+      await mesh.publish(type, event);
     } catch (error) {
       log.warn({ err: error, event: type.$type }, "An event could not be published");
     }
@@ -47,7 +47,7 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
     devices.revoke(id, async ({ family }) => {
       await refreshTokens.revoke(family);
       const event = { deviceId: id, reason, principal, time: new Date(clock()) };
-      tell(DeviceRevoked, event);
+      await tell(DeviceRevoked, event);
       log.info({ deviceId: id, reason, principal }, "Revoked a device");
     });
 
@@ -66,11 +66,11 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
     async completePairing({ id, code, signature }, { caller }) {
       const completed = await pairings
         .complete({ id, code, signature, address: caller.address })
-        .catch((error: unknown) => {
+        .catch(async (error: unknown) => {
           if (!(error instanceof PairingRefusal)) throw error;
           log.info({ pairingId: id, why: error.why }, "Refused a pairing attempt");
           const event = { pairingId: id, reason: error.why, time: new Date(clock()) };
-          tell(PairingRefused, event);
+          await tell(PairingRefused, event);
           throw error;
         });
       const { device, grant } = await grants.admit(completed);
@@ -81,7 +81,7 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
         scopes: [...device.scopes],
         time: new Date(clock()),
       };
-      tell(DevicePaired, event);
+      await tell(DevicePaired, event);
       return grant;
     },
 

@@ -83,12 +83,8 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
   const secrets = mesh.client(SecretsServiceDefinition);
   const logs = new Map<string, PluginLog>();
   const warn = (text: string) => (err: unknown) => log.warn({ err }, text);
-  const announce = (publish: () => void): void => {
-    try {
-      publish();
-    } catch (err) {
-      log.warn({ err }, "An event could not be published");
-    }
+  const announce = (published: Promise<void>): void => {
+    published.catch(warn("An event could not be published"));
   };
 
   const startInstance = createInstanceStarter({
@@ -123,7 +119,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     onStateChange: (pluginId, state, reason) => {
       const name = pluginStateToJSON(state).replace("PLUGIN_STATE_", "");
       log.info({ pluginId, state: name, reason }, "A plugin changed its state");
-      announce(() =>
+      announce(
         mesh.publish(
           PluginStateChanged,
           { pluginId, hostId, state: name, reason, time: new Date() },
@@ -157,7 +153,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     npm,
     forbidden: [storeDir],
     onInstalled: ({ id, version, packageDigest, grants, installedBy }: PluginRecord) =>
-      announce(() =>
+      announce(
         mesh.publish(
           PluginInstalled,
           { pluginId: id, version, packageDigest, grants, principal: installedBy, time: new Date() },
@@ -175,7 +171,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     remembered: new IdempotentCalls(),
     logOf: (pluginId) => logs.get(pluginId),
     onRemoved: ({ id, packageDigest }, principal) => {
-      announce(() => mesh.publish(PluginRemoved, { pluginId: id, principal, time: new Date() }, { key: id }));
+      announce(mesh.publish(PluginRemoved, { pluginId: id, principal, time: new Date() }, { key: id }));
       collect(packageDigest);
     },
   });

@@ -52,7 +52,7 @@ export async function createSecrets({
   await rollback.start();
   const vault = new Vault({ store, ring, observeWrite: rollback.observeWrite });
   const leases = new Leases();
-  const audit = async (event: SecretAccessed): Promise<void> => mesh.publish(SecretAccessed, event);
+  const audit = (event: SecretAccessed): Promise<void> => mesh.publish(SecretAccessed, event);
   health?.check("vault", async () => {
     await ring.check();
     if (rollback.notice !== undefined)

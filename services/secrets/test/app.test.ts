@@ -45,7 +45,7 @@ async function build(t: TestContext, existingRootKey?: string): Promise<Build> {
       serve: mesh.serve.bind(mesh),
       publish: <T>(type: EventType<T>, event: T) => {
         events.push(event as SecretAccessed);
-        mesh.publish(type, event);
+        return mesh.publish(type, event);
       },
     };
     const rootKey = fileRootKey(rootKeyFile);

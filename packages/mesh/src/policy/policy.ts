@@ -1,14 +1,21 @@
 // Who serves what, who may call whom, and who holds which state: the one policy from which NATS' permissions are
 // generated, the same on one machine, in compose and on Kubernetes. What is not named here is denied.
 
-/** A bucket of keys and values, an append-only stream, or a bucket of objects. */
+/** A bucket of keys and values, an append-only stream, a bucket of objects, or a stream of events. */
 export interface StateSpec {
   readonly name: string;
-  readonly kind: "kv" | "stream" | "objects";
+  readonly kind: "kv" | "stream" | "objects" | "events";
   /** Bytes it may hold, so that a disk cannot fill quietly. */
   readonly maxBytes: number;
   /** How long an entry lives, in milliseconds; absent: until it is deleted. */
   readonly ttlMs?: number;
+}
+
+/** A durable consumer: a place in a stream of events that the replicas of one service share. */
+export interface ConsumerSpec {
+  readonly stream: keyof typeof state;
+  /** Its name within the service. */
+  readonly durable: string;
 }
 
 /** What one service does on the mesh. */
@@ -27,11 +34,16 @@ export interface ServicePolicy {
   readonly reads: readonly (keyof typeof state)[];
   /** State of others that it adds to. */
   readonly writes: readonly (keyof typeof state)[];
+  /** Streams that keep what it publishes: it may create them, so that no start waits for another's, but not change them. */
+  readonly feeds: readonly (keyof typeof state)[];
+  /** The durable consumers that it runs. */
+  readonly consumes: readonly ConsumerSpec[];
   /** Its word about users is believed. */
   readonly speaksForUsers?: boolean;
 }
 
 const MiB = 1 << 20;
+const DAY_MS = 86_400_000;
 
 /** All state of the mesh. */
 export const state = {
@@ -51,6 +63,8 @@ export const state = {
   agent_sessions: { name: "agent_sessions", kind: "stream", maxBytes: 1024 * MiB },
   agent_session_index: { name: "agent_session_index", kind: "kv", maxBytes: 128 * MiB },
   agent_turns: { name: "agent_turns", kind: "kv", maxBytes: 16 * MiB, ttlMs: 10_000 },
+  audit: { name: "audit", kind: "events", maxBytes: 256 * MiB, ttlMs: 365 * DAY_MS },
+  dead_letters: { name: "dead_letters", kind: "events", maxBytes: 64 * MiB, ttlMs: 30 * DAY_MS },
 } as const satisfies Record<string, StateSpec>;
 
 const AUTH = "warren.auth.v1.AuthService";
@@ -67,8 +81,10 @@ export const services = {
     publishes: ["system.>"],
     subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
     owns: [],
-    reads: ["auth_keys", "auth_credentials", "auth_revocations"],
+    reads: ["auth_keys", "auth_credentials", "auth_revocations", "audit", "dead_letters"],
     writes: ["plugin_packages"],
+    feeds: [],
+    consumes: [{ stream: "audit", durable: "notices" }],
     speaksForUsers: true,
   },
   auth: {
@@ -84,9 +100,13 @@ export const services = {
       "auth_signing",
       "auth_credentials",
       "auth_revocations",
+      "audit",
+      "dead_letters",
     ],
     reads: [],
     writes: [],
+    feeds: [],
+    consumes: [],
   },
   agent: {
     serves: [AGENT, TELEMETRY],
@@ -96,6 +116,8 @@ export const services = {
     owns: ["agent_sessions", "agent_session_index", "agent_turns"],
     reads: ["plugin_status"],
     writes: [],
+    feeds: [],
+    consumes: [],
   },
   "plugin-host": {
     serves: [PLUGINS, TELEMETRY],
@@ -105,6 +127,8 @@ export const services = {
     owns: ["plugins", "plugin_status", "plugin_hosts", "plugin_packages"],
     reads: [],
     writes: [],
+    feeds: ["audit"],
+    consumes: [],
   },
   secrets: {
     serves: [SECRETS, TELEMETRY],
@@ -114,6 +138,8 @@ export const services = {
     owns: ["secrets", "secrets_keyring"],
     reads: [],
     writes: [],
+    feeds: ["audit"],
+    consumes: [],
   },
 } as const satisfies Record<string, ServicePolicy>;
 

@@ -66,6 +66,9 @@ export function natsServerConfig(options: NatsServerOptions): string {
       ...(options.portsDir ? { ports_file_dir: options.portsDir } : {}),
       max_payload: 1_048_576,
       write_deadline: "10s",
+      // A machine that is gone without a word keeps its place in queue groups, and its calls, until it misses these.
+      ping_interval: "5s",
+      ping_max: 2,
       jetstream: { store_dir: options.storeDir, ...(options.syncAlways ? { sync_interval: "always" } : {}) },
       ...(options.tls ? { tls: tlsBlock(options.tls) } : {}),
       ...(options.cluster ? { cluster: clusterBlock(options.cluster, options.host) } : {}),

@@ -15,18 +15,14 @@ export function createObserver(
   now: () => Date = () => new Date(),
 ): TurnObserver {
   const trouble = (what: string, error: unknown): void => log.warn({ err: error }, what);
-  const tell = (publish: () => void): void => {
-    try {
-      publish();
-    } catch (error) {
-      trouble("An event could not be published", error);
-    }
+  const tell = (published: Promise<void>): void => {
+    published.catch((error: unknown) => trouble("An event could not be published", error));
   };
   return {
     sessionCreated: ({ id, owner }) =>
-      tell(() => mesh.publish(SessionCreated, { sessionId: id, principal: owner.principal, time: now() })),
+      tell(mesh.publish(SessionCreated, { sessionId: id, principal: owner.principal, time: now() })),
     completed: ({ id, owner }, turnId, response) =>
-      tell(() =>
+      tell(
         mesh.publish(AgentMessageSent, {
           sessionId: id,
           turnId,

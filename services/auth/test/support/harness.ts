@@ -95,13 +95,13 @@ export async function startAuth(t: TestContext, options: HarnessOptions = {}): P
 /** Nobody may receive security events but the audit to come, so they are noted where they are published. */
 function recording(mesh: Mesh, events: AuthHarness["events"]): Pick<Mesh, "publish"> {
   return {
-    publish(type, event, options) {
-      mesh.publish(type, event, options);
+    async publish(type, event, options) {
+      await mesh.publish(type, event, options);
       events.push({ type: type.$type.replace("warren.events.v1.", ""), event: event as object });
     },
   };
 }
 
-function refuse(): never {
-  throw new RpcError(StatusCode.UNAVAILABLE, "The test lets no event through");
+function refuse(): Promise<never> {
+  return Promise.reject(new RpcError(StatusCode.UNAVAILABLE, "The test lets no event through"));
 }

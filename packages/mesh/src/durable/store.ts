@@ -1,0 +1,59 @@
+// Publishing what must not be lost: it counts as published when JetStream has stored it, and is stored once.
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { errors, type MsgHdrs } from "@nats-io/transport-node";
+import { operate, type StateDependencies } from "../state/jetstream.ts";
+import type { EventStream } from "./event-stream.ts";
+
+/** How long one attempt waits for JetStream's word, in milliseconds. */
+const ATTEMPT_MS = 2000;
+const RETRY_MS = 100;
+const SERVER_FAULT = 500;
+
+/** A message for a stream. */
+export interface Storable {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: MsgHdrs;
+  /** Messages of the same id within two minutes are stored once. */
+  readonly id: string;
+}
+
+/**
+ * Stores a message, trying again under the same id while JetStream is not ready or its answer is lost, for at most 10 s.
+ * @throws RpcError UNAVAILABLE when there is no word that it is stored, at once when the connection is lost. It may be
+ * stored all the same; under the same id it can be sent again.
+ */
+export async function store(stream: EventStream, message: Storable, deps: StateDependencies): Promise<void> {
+  let over = false;
+  const attempts = async (): Promise<void> => {
+    for (;;) {
+      try {
+        await stream.ready();
+        if (over) return;
+        await deps.js.publish(message.subject, message.data, {
+          msgID: message.id,
+          headers: message.headers,
+          timeout: ATTEMPT_MS,
+          expect: { streamName: stream.name },
+        });
+        return;
+      } catch (error) {
+        if (over || isFinal(error)) throw error;
+        stream.forget();
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (over) throw error;
+      }
+    }
+  };
+  try {
+    await operate(deps, `Storing ${message.subject} in ${stream.name}`, attempts);
+  } finally {
+    over = true;
+  }
+}
+
+/** Whether another attempt would end the same way. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) return error.status < SERVER_FAULT && error.status !== 404;
+  return error instanceof errors.PermissionViolationError || error instanceof errors.InvalidArgumentError;
+}
