@@ -6,7 +6,7 @@ import { Circuits } from "./circuits.ts";
 import { remainingMs } from "./deadline.ts";
 import { compose, type Interceptor, type OutgoingCall } from "./interceptor.ts";
 import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
-import { RpcError, StatusCode } from "./status.ts";
+import { CallError, type RpcError, StatusCode } from "./status.ts";
 import { keyToken, methodSubject } from "./subject.ts";
 
 /** Calls that may wait for one service at once: one that stalls does not take all memory with it. */
@@ -42,7 +42,7 @@ export class Attempts {
     const { service } = call.method;
     const waiting = this.#waiting.get(service) ?? 0;
     if (waiting >= MOST_WAITING)
-      throw new RpcError(StatusCode.RESOURCE_EXHAUSTED, `${waiting} calls wait for ${service} already`, {
+      throw new CallError(StatusCode.RESOURCE_EXHAUSTED, `${waiting} calls wait for ${service} already`, {
         reason: "BULKHEAD_FULL",
         retryAfterMs: 1000,
       });

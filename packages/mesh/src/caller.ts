@@ -26,6 +26,8 @@ const SELF_ASSERTION_MS = 300_000;
 /** How far clocks of two machines may differ, in milliseconds. */
 const CLOCK_SKEW_MS = 30_000;
 const CACHE_SIZE = 4096;
+/** Characters of the longest assertion that is looked at. */
+const LONGEST = 4096;
 
 /** Signs assertions as one service. */
 export class CallerSigner {
@@ -81,6 +83,7 @@ export class CallerVerifier {
    */
   verify(assertion: string | undefined): Caller {
     if (!assertion) throw refused("The call carries no caller assertion");
+    if (assertion.length > LONGEST) throw refused("The caller assertion is too long");
     const known = this.#verified.get(assertion);
     if (known) {
       if (known.expiresAt + CLOCK_SKEW_MS >= Date.now()) return known;

@@ -7,7 +7,7 @@ import {
   handleWhen,
   isBrokenCircuitError,
 } from "cockatiel";
-import { RpcError, StatusCode } from "./status.ts";
+import { CallError, RpcError, StatusCode } from "./status.ts";
 
 /** Calls in a row without an answer that open a circuit. */
 const FAILURES = 5;
@@ -44,7 +44,7 @@ export class Circuits {
     } catch (error) {
       if (!isBrokenCircuitError(error)) throw error;
       const text = "The service has not answered for a while and is left alone for a moment";
-      throw new RpcError(StatusCode.UNAVAILABLE, text, { reason: "CIRCUIT_OPEN", retryAfterMs: HALF_OPEN_AFTER_MS });
+      throw new CallError(StatusCode.UNAVAILABLE, text, { reason: "CIRCUIT_OPEN", retryAfterMs: HALF_OPEN_AFTER_MS });
     }
   }
 

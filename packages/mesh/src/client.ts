@@ -10,7 +10,7 @@ import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
-import { decodeStatus, RpcError, StatusCode } from "./status.ts";
+import { CallError, decodeStatus, type RpcError, StatusCode } from "./status.ts";
 import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
 import { cancelSubject, methodSubject, probeSubject } from "./subject.ts";
@@ -218,7 +218,7 @@ export class Client {
   }
 
   #failPending(): void {
-    const error = new RpcError(StatusCode.UNAVAILABLE, "The connection to NATS was lost while the call waited", {
+    const error = new CallError(StatusCode.UNAVAILABLE, "The connection to NATS was lost while the call waited", {
       reason: "DISCONNECTED",
     });
     for (const fail of [...this.#pending]) fail(error);
@@ -227,7 +227,7 @@ export class Client {
 
 function errorOf(message: Msg, method: MethodContract): RpcError | undefined {
   if (isNoResponders(message))
-    return new RpcError(StatusCode.UNAVAILABLE, `No replica of ${method.service} answers now`, {
+    return new CallError(StatusCode.UNAVAILABLE, `No replica of ${method.service} answers now`, {
       reason: "NO_RESPONDERS",
       retryAfterMs: 1000,
     });
@@ -236,11 +236,11 @@ function errorOf(message: Msg, method: MethodContract): RpcError | undefined {
 
 function expired(method: MethodContract, silent = false): RpcError {
   const details = silent ? { reason: "NO_ANSWER" } : {};
-  return new RpcError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`, details);
+  return new CallError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`, details);
 }
 
 function cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {
-  return new RpcError(
+  return new CallError(
     StatusCode.CANCELLED,
     `${method.path} was cancelled by its caller`,
     {},
@@ -256,7 +256,7 @@ function assertFits(request: Uint8Array, carried: MsgHdrs, most: number, method:
   let size = request.length + HEADER_BLOCK;
   for (const [name, values] of carried) for (const value of values) size += name.length + value.length + HEADER_LINE;
   if (size <= most) return;
-  throw new RpcError(
+  throw new CallError(
     StatusCode.RESOURCE_EXHAUSTED,
     `A request of ${size} bytes to ${method.path} is over the mesh's limit of ${most}`,
     { reason: "TOO_LARGE" },

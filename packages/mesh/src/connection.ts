@@ -39,7 +39,8 @@ export type OnMessage = (message: Msg) => void;
 export class Connection {
   readonly nats: NatsConnection;
   readonly inboxPrefix: string;
-  readonly #log: MeshLog;
+  /** For what nobody waits for. */
+  readonly log: MeshLog;
   readonly #lost = new Set<() => void>();
   readonly #back = new Set<() => void>();
   #up = true;
@@ -47,7 +48,7 @@ export class Connection {
   private constructor(nats: NatsConnection, inboxPrefix: string, log: MeshLog) {
     this.nats = nats;
     this.inboxPrefix = inboxPrefix;
-    this.#log = log;
+    this.log = log;
     void this.#follow();
   }
 
@@ -121,11 +122,11 @@ export class Connection {
       ...(queue ? { queue } : {}),
       callback: (error, message) => {
         if (error)
-          return this.#log.error({ subject, err: error }, "A subscription was refused: check the mesh's policy");
+          return this.log.error({ subject, err: error }, "A subscription was refused: check the mesh's policy");
         try {
           onMessage(message);
         } catch (thrown) {
-          this.#log.error({ subject, err: thrown }, "A message could not be handled");
+          this.log.error({ subject, err: thrown }, "A message could not be handled");
         }
       },
     });
@@ -135,9 +136,9 @@ export class Connection {
     for await (const status of this.nats.status()) {
       if (status.type === "disconnect") this.#turn(false, status.server);
       else if (status.type === "reconnect") this.#turn(true, status.server);
-      else if (status.type === "error") this.#log.error({ err: status.error }, "NATS reports an error");
+      else if (status.type === "error") this.log.error({ err: status.error }, "NATS reports an error");
       else if (status.type === "slowConsumer")
-        this.#log.warn({ pending: status.pending }, "A subscription falls behind");
+        this.log.warn({ pending: status.pending }, "A subscription falls behind");
     }
     this.#turn(false, "");
   }
@@ -145,7 +146,7 @@ export class Connection {
   #turn(up: boolean, server: string): void {
     if (this.#up === up) return;
     this.#up = up;
-    if (!this.nats.isClosed()) this.#log.warn({ server }, up ? "Connected to NATS again" : "Disconnected from NATS");
+    if (!this.nats.isClosed()) this.log.warn({ server }, up ? "Connected to NATS again" : "Disconnected from NATS");
     for (const callback of up ? this.#back : this.#lost) callback();
   }
 }

@@ -20,7 +20,7 @@ const NS_PER_MS = 1e6;
 export function serveDiscovery(options: DiscoveryOptions): void {
   const { name, instanceId, version, description, connection, server } = options;
   const started = new Date().toISOString();
-  const identity = { name, id: instanceId, version, metadata: {} };
+  const identity = () => ({ name, id: instanceId, version, metadata: { serving: String(server.serving) } });
   const endpoints = () =>
     [...server.endpoints.values()].map(({ method, stats }) => ({
       name: `${method.service}.${method.name}`.replaceAll(".", "_"),
@@ -29,15 +29,15 @@ export function serveDiscovery(options: DiscoveryOptions): void {
       stats,
     }));
   const answers: Record<string, () => object> = {
-    PING: () => ({ ...identity, type: "io.nats.micro.v1.ping_response" }),
+    PING: () => ({ ...identity(), type: "io.nats.micro.v1.ping_response" }),
     INFO: () => ({
-      ...identity,
+      ...identity(),
       type: "io.nats.micro.v1.info_response",
       description,
       endpoints: endpoints().map(({ stats: _, ...endpoint }) => ({ ...endpoint, metadata: {} })),
     }),
     STATS: () => ({
-      ...identity,
+      ...identity(),
       type: "io.nats.micro.v1.stats_response",
       started,
       endpoints: endpoints().map(({ stats, ...endpoint }) => ({
@@ -61,14 +61,21 @@ export function serveDiscovery(options: DiscoveryOptions): void {
 /** How long replicas have to answer when they are counted, in milliseconds. */
 const COUNT_MS = 250;
 
-/** How many replicas of a service answer now, this one counted. */
-export async function countReplicas(connection: Connection, inbox: Inbox, name: string): Promise<number> {
-  let count = 0;
+/** How many other replicas of a service take calls now: those that drain or have stepped aside do not count. */
+export async function countOthers(
+  connection: Connection,
+  inbox: Inbox,
+  name: string,
+  instanceId: string,
+): Promise<number> {
+  const others = new Set<string>();
   const route = inbox.open((message) => {
-    if (!isNoResponders(message)) count += 1;
+    if (isNoResponders(message)) return;
+    const { id, metadata } = JSON.parse(message.string()) as { id: string; metadata?: { serving?: string } };
+    if (id !== instanceId && metadata?.serving === "true") others.add(id);
   });
   connection.nats.publish(`$SRV.PING.${name}`, undefined, { reply: route.subject });
   await new Promise((resolve) => setTimeout(resolve, COUNT_MS));
   route.close();
-  return count;
+  return others.size;
 }

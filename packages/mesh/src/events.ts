@@ -73,8 +73,11 @@ export class Events {
     await this.#durable.store({ subject, data, headers: carried, id });
   }
 
-  /** Calls `handler` for each event. What it throws is logged, and stops nothing. */
-  subscribe<T>(
+  /**
+   * Calls `handler` for each event. What it throws is logged, and stops nothing.
+   * @throws RpcError UNAVAILABLE while disconnected. A subscription that was made outlasts a loss of the connection.
+   */
+  async subscribe<T>(
     type: EventType<T>,
     handler: (event: T, meta: EventMeta) => void | Promise<void>,
     options: SubscribeOptions = {},
@@ -121,7 +124,8 @@ export class Events {
 
   /**
    * The next event that `predicate` accepts.
-   * @throws RpcError DEADLINE_EXCEEDED when none comes in time, CANCELLED when `signal` fires.
+   * @throws RpcError DEADLINE_EXCEEDED when none comes in time, CANCELLED when `signal` fires, UNAVAILABLE while
+   * disconnected.
    */
   async waitFor<T>(
     type: EventType<T>,
@@ -135,7 +139,7 @@ export class Events {
     const timer = setTimeout(late, options.timeoutMs);
     options.signal?.addEventListener("abort", cancel);
     if (options.signal?.aborted) cancel();
-    // Not awaited: while NATS is away the time runs all the same.
+    // Not awaited: the time runs all the same.
     const subscribed = this.subscribe(type, (event) => {
       if (predicate(event)) resolve(event);
     });
@@ -157,6 +161,7 @@ export class Events {
     handler: (event: AnyEvent) => void | Promise<void>,
     queue: string | undefined,
   ): Promise<EventSubscription> {
+    this.#connection.assertUp();
     const receive = (message: Msg): void => {
       const event = new AnyEvent(message.subject, message.data);
       if (!matchesPattern(pattern, event.name)) return;
@@ -166,8 +171,15 @@ export class Events {
       void context.with(within, async () => handler(event)).catch(failed);
     };
     const subscriptions = subjects.map((subject) => this.#connection.subscribe(subject, receive, queue));
-    await this.#connection.nats.flush();
-    return { unsubscribe: () => subscriptions.forEach((each) => each.unsubscribe()) };
+    const unsubscribe = (): void => subscriptions.forEach((each) => each.unsubscribe());
+    try {
+      await this.#connection.nats.flush();
+    } catch (cause) {
+      unsubscribe();
+      const message = `The connection was lost before ${pattern} was subscribed to`;
+      throw new RpcError(StatusCode.UNAVAILABLE, message, { reason: "DISCONNECTED" }, { cause });
+    }
+    return { unsubscribe };
   }
 }
 

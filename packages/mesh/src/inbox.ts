@@ -12,11 +12,14 @@ export interface Route {
   close(): void;
 }
 
+const TOKEN_BYTES = 12;
+const TOKENS_AT_ONCE = 1024;
+
 /** Routes answers by the last token of their subject. */
 export class Inbox {
   readonly #prefix: string;
   readonly #routes = new Map<string, (message: Msg) => void>();
-  #next = 0;
+  #random = Buffer.alloc(0);
 
   constructor(connection: Connection) {
     // Random, so that no other service can guess where this one waits.
@@ -28,9 +31,17 @@ export class Inbox {
 
   /** Opens a route. Call it before publishing the request, or its answer may come first. */
   open(onMessage: (message: Msg) => void): Route {
-    const token = (this.#next++).toString(36);
+    const token = this.#token();
     this.#routes.set(token, onMessage);
     return { subject: this.#prefix + token, close: () => void this.#routes.delete(token) };
+  }
+
+  /** Random, not counted: whoever has answered one call must not know where the answers to others are awaited. */
+  #token(): string {
+    if (this.#random.length < TOKEN_BYTES) this.#random = randomBytes(TOKEN_BYTES * TOKENS_AT_ONCE);
+    const token = this.#random.toString("base64url", 0, TOKEN_BYTES);
+    this.#random = this.#random.subarray(TOKEN_BYTES);
+    return token;
   }
 
   /** Routes that are open. */

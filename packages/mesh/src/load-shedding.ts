@@ -70,12 +70,14 @@ export class LoadShedding {
     const lag = this.#lag();
     const counts = this.#aside ? lag < LOW_MS : lag > HIGH_MS;
     this.#looks = counts ? this.#looks + 1 : 0;
-    if (this.#busy || this.#looks < (this.#aside ? JOIN_AFTER : LEAVE_AFTER)) return;
+    if (this.#busy) return;
+    const enough = this.#looks >= (this.#aside ? JOIN_AFTER : LEAVE_AFTER);
+    if (!enough && !this.#aside) return;
     this.#busy = true;
-    this.#looks = 0;
     try {
-      if (this.#aside) this.#comeBack(lag);
-      else await this.#stepAside(lag);
+      // Better late answers than none: when the others have gone, too, this one comes back.
+      if (this.#aside && (enough || !(await this.#options.othersServe()))) this.#comeBack(lag);
+      else if (enough) await this.#stepAside(lag);
     } catch (err) {
       this.#options.log.warn({ err }, "The replica could not step aside");
     } finally {
@@ -84,6 +86,7 @@ export class LoadShedding {
   }
 
   async #stepAside(lagMs: number): Promise<void> {
+    this.#looks = 0;
     if (!(await this.#options.othersServe())) return;
     this.#aside = true;
     this.#options.log.warn({ lagMs }, "The event loop lags: stepping aside for a while");
@@ -91,6 +94,7 @@ export class LoadShedding {
   }
 
   #comeBack(lagMs: number): void {
+    this.#looks = 0;
     this.#aside = false;
     this.#options.join();
     this.#options.log.info({ lagMs }, "The event loop keeps up again: back in the queue groups");

@@ -7,7 +7,7 @@ import { type Caller, type CallerAssertion, CallerSigner, CallerVerifier } from 
 import { Client } from "./client.ts";
 import { Connection, type MeshLog } from "./connection.ts";
 import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
-import { countReplicas, serveDiscovery } from "./discovery.ts";
+import { countOthers, serveDiscovery } from "./discovery.ts";
 import { DurableEvents } from "./durable/durable-events.ts";
 import { Events } from "./events.ts";
 import { Inbox } from "./inbox.ts";
@@ -138,7 +138,7 @@ export class Mesh {
     this.#shedding = new LoadShedding({
       leave: () => this.#server.stepAside(),
       join: () => this.#server.comeBack(),
-      othersServe: async () => (await countReplicas(connection, inbox, service)) > 1,
+      othersServe: async () => (await countOthers(connection, inbox, service, this.instanceId)) > 0,
       log: options.log,
     });
     serveDiscovery({

@@ -11,6 +11,7 @@ export class ServedSubject {
   /** The queue group; undefined: every replica gets every call. */
   readonly queue: string | undefined;
   #subscription: Subscription | undefined;
+  #leaving: Promise<void> | undefined;
 
   constructor(
     connection: Connection,
@@ -31,10 +32,18 @@ export class ServedSubject {
 
   /** Takes no more calls; those that NATS has sent already are still taken. */
   async leave(): Promise<void> {
+    // Whoever leaves a second time waits for the first: what was sent may still be on its way.
+    this.#leaving ??= this.#drain().finally(() => (this.#leaving = undefined));
+    await this.#leaving;
+  }
+
+  async #drain(): Promise<void> {
     const subscription = this.#subscription;
     this.#subscription = undefined;
-    if (!subscription || !this.#connection.up || subscription.isClosed() || subscription.isDraining()) return;
-    await subscription.drain();
+    if (!subscription || subscription.isClosed()) return;
+    // Without a connection there is nothing on its way, but the client would subscribe again when it is back.
+    if (this.#connection.up) await subscription.drain();
+    else subscription.unsubscribe();
   }
 
   /** Resolves when every call that was taken is answered. */

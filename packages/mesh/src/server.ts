@@ -1,5 +1,5 @@
 // Serving methods: subscriptions, admission, checks before the handler, answers, and a drain that loses no call.
-import { context, type Span } from "@opentelemetry/api";
+import { context } from "@opentelemetry/api";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "@nats-io/transport-node";
 import { methodContract, type MethodContract } from "@warren/contract";
 import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
@@ -61,6 +61,8 @@ export class Server {
   readonly #idle = new Set<() => void>();
   readonly #intercept: Interceptor<IncomingCall> | undefined;
   #inFlight = 0;
+  #serving = true;
+  #draining = false;
 
   constructor(deps: ServerDependencies) {
     this.#deps = deps;
@@ -108,13 +110,21 @@ export class Server {
     };
   }
 
+  /** Whether calls are taken: not while draining, nor after stepping aside. */
+  get serving(): boolean {
+    return this.#serving;
+  }
+
   /** Leaves the queue groups for a while: other replicas get the calls. */
   async stepAside(): Promise<void> {
+    this.#serving = false;
     await Promise.all([...this.#served].filter(({ queue }) => queue).map((each) => each.leave()));
   }
 
   /** Joins the queue groups again. */
   comeBack(): void {
+    if (this.#draining) return;
+    this.#serving = true;
     for (const each of this.#served) each.join();
   }
 
@@ -123,14 +133,19 @@ export class Server {
    * The order was measured: any other loses calls (mesh-protocol.md).
    */
   async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    this.#serving = false;
     const served = [...this.#served];
     this.#served.clear();
-    await Promise.all(served.map((each) => each.leave()));
-    if (this.#inFlight > 0) {
-      const cut = setTimeout(() => this.#cut(), graceMs);
-      await new Promise<void>((resolve) => this.#idle.add(resolve));
-      clearTimeout(cut);
-    }
+    const cut = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#cut();
+      cut.resolve();
+    }, graceMs);
+    // NATS itself may be what does not answer: nothing outlasts the grace.
+    await Promise.race([Promise.all(served.map((each) => each.leave())), cut.promise]);
+    if (this.#inFlight > 0) await Promise.race([new Promise<void>((resolve) => this.#idle.add(resolve)), cut.promise]);
+    clearTimeout(timer);
     for (const subscription of this.#control.splice(0)) subscription.unsubscribe();
   }
 
@@ -138,9 +153,13 @@ export class Server {
     const reason = new RpcError(StatusCode.UNAVAILABLE, "The service stopped before the call ended", {
       reason: "CUT_BY_DRAIN",
     });
-    for (const invocation of this.#running.values()) invocation.abort(reason);
-    // Handlers that ignore their signal are answered for, and left behind.
-    for (const callback of this.#idle) callback();
+    for (const [reply, invocation] of this.#running) {
+      invocation.abort(reason);
+      // A handler that ignores its signal is answered for, and left behind.
+      setImmediate(() => {
+        if (this.#running.get(reply) === invocation) this.#answer(reply, encodeStatus(reason), reason);
+      });
+    }
   }
 
   #listen(subject: string, endpoint: Endpoint, queue: string | undefined): ServedSubject {
@@ -166,7 +185,7 @@ export class Server {
       invocation = this.#invocation(method, headersOf(message));
       this.#running.set(reply, invocation);
       const call = invocation;
-      await context.with(within, () => this.#admitted(endpoint, message, reply, call, span));
+      failure = await context.with(within, () => this.#admitted(endpoint, message, reply, call));
     } catch (thrown) {
       failure =
         invocation?.aborted ??
@@ -204,26 +223,34 @@ export class Server {
     return new Invocation(context, this.#deps.wheel);
   }
 
-  async #admitted(endpoint: Endpoint, message: Msg, reply: string, invocation: Invocation, span: Span): Promise<void> {
+  /** Serves a call that has its turn; returns what its stream failed by, which its reader was told already. */
+  async #admitted(
+    endpoint: Endpoint,
+    message: Msg,
+    reply: string,
+    invocation: Invocation,
+  ): Promise<RpcError | undefined> {
     const { admission } = endpoint;
     // Work whose caller no longer waits is dropped, not run.
     if (!admission.tryEnter()) await admission.enter(invocation.deadline);
     try {
       if (invocation.aborted) throw invocation.aborted;
       const request = decodeRequest(endpoint, message.data);
+      let failure: RpcError | undefined;
       const serve = async (): Promise<Uint8Array | undefined> => {
         const answers = endpoint.run(request, invocation);
         if (!(Symbol.asyncIterator in answers)) return answers;
-        await this.#stream(answers, message, reply, invocation, span);
+        failure = await this.#stream(answers, message, reply, invocation);
         return undefined;
       };
       const { method } = endpoint;
       const answer = this.#intercept
         ? await this.#intercept({ method, request, ctx: invocation }, serve)
         : await serve();
-      if (!answer) return;
+      if (!answer) return failure;
       invocation.assertInTime();
       this.#answer(reply, answer);
+      return undefined;
     } finally {
       admission.leave();
     }
@@ -234,8 +261,7 @@ export class Server {
     message: Msg,
     reply: string,
     invocation: Invocation,
-    span: Span,
-  ): Promise<void> {
+  ): Promise<RpcError | undefined> {
     const window = unpackWindow(header(message.headers, STREAM_HEADER));
     if (!window) throw new RpcError(StatusCode.INVALID_ARGUMENT, "A call of a streaming method names no window");
     const { connection, inbox, wheel, log } = this.#deps;
@@ -251,12 +277,13 @@ export class Server {
       }
       if (invocation.aborted) throw invocation.aborted;
       writer.end();
+      return undefined;
     } catch (thrown) {
       const failure =
         invocation.aborted ??
         toRpcError(thrown, (errorId, err) => log.error({ errorId, err }, "A streaming handler failed"));
-      span.setAttribute("rpc.response.status_code", statusName(failure.code));
       writer.end(failure);
+      return failure;
     }
   }
 

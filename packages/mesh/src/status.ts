@@ -57,11 +57,21 @@ export class RpcError extends Error {
   }
 }
 
+/** The error of a call that this process made: answered by a service, or made by the client in place of an answer. */
+export class CallError extends RpcError {}
+
 /**
  * The error that a caller may see of whatever a handler threw. An RpcError passes; anything else becomes INTERNAL with
  * an id, and its text goes to `report` (the log) alone.
  */
 export function toRpcError(thrown: unknown, report: (id: string, thrown: unknown) => void): RpcError {
+  // What went wrong with a call that the handler made says nothing of the call that it serves: "nobody listened" would
+  // have this one made again, although it ran.
+  if (thrown instanceof CallError && thrown.details.reason)
+    return new RpcError(thrown.code, thrown.message, {
+      ...thrown.details,
+      reason: `DEPENDENCY_${thrown.details.reason}`,
+    });
   if (thrown instanceof RpcError) return thrown;
   const id = randomUUID();
   report(id, thrown);
@@ -105,9 +115,9 @@ export function decodeStatus(bytes: Uint8Array): RpcError {
   try {
     const status = Status.decode(bytes);
     const code = names.has(status.code) && status.code !== 0 ? (status.code as StatusCode) : StatusCode.UNKNOWN;
-    return new RpcError(code, status.message, Object.assign({}, ...status.details.map(decodeDetail)) as StatusDetails);
+    return new CallError(code, status.message, Object.assign({}, ...status.details.map(decodeDetail)) as StatusDetails);
   } catch (cause) {
-    return new RpcError(StatusCode.INTERNAL, "A service answered with an error that cannot be read", {}, { cause });
+    return new CallError(StatusCode.INTERNAL, "A service answered with an error that cannot be read", {}, { cause });
   }
 }
 

@@ -37,7 +37,7 @@ export class TimerWheel {
     const tick = Math.max(Math.ceil(deadline / this.#tickMs), this.#tick + 1);
     let slot = this.#slots.get(tick);
     if (!slot) this.#slots.set(tick, (slot = new Set()));
-    const timer: Slot = { due: tick, fire, clear: () => slot.delete(timer) };
+    const timer: Slot = { due: tick, fire, clear: () => this.#clear(tick, slot, timer) };
     slot.add(timer);
     return timer;
   }
@@ -47,6 +47,12 @@ export class TimerWheel {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#slots.clear();
+  }
+
+  #clear(tick: number, slot: Set<Slot>, timer: Slot): void {
+    slot.delete(timer);
+    // An emptied slot of a far deadline would wait for its time.
+    if (slot.size === 0 && this.#slots.get(tick) === slot) this.#slots.delete(tick);
   }
 
   #start(): void {

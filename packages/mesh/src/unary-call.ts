@@ -3,7 +3,7 @@ import type { Msg } from "@nats-io/transport-node";
 import { ALIVE_HEADER, header } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
 import { now } from "./deadline.ts";
-import { RpcError, StatusCode } from "./status.ts";
+import { CallError, type RpcError, StatusCode } from "./status.ts";
 import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
 
 /** Silence after which a caller asks whether anybody still works on its call, in milliseconds. */
@@ -96,7 +96,7 @@ export class UnaryCall {
 
   #lost(): RpcError {
     const text = `The replica that served ${this.#options.name} is gone; whether the call took effect is not known`;
-    return new RpcError(StatusCode.UNAVAILABLE, text, { reason: "CALL_LOST" });
+    return new CallError(StatusCode.UNAVAILABLE, text, { reason: "CALL_LOST" });
   }
 
   #finish(): void {

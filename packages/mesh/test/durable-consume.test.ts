@@ -1,7 +1,7 @@
 // Durable consumers: stored events come until they are handled, to one replica at a time, and no poison holds up others.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type ConsumeOptions, type DeadLetter, type Mesh, RpcError, StatusCode } from "@warren/mesh";
 import {
@@ -24,7 +24,7 @@ interface Setting {
 }
 
 /** A mesh in which the owner of the streams runs. */
-async function setting(t: Parameters<typeof startNats>[0]): Promise<Setting> {
+async function setting(t: TestContext): Promise<Setting> {
   const nats = await startNats(t);
   const [host, gateway] = await Promise.all([
     nats.connect("plugin-host"),
@@ -157,43 +157,44 @@ test("two replicas share the events, each handled once, in order where one does 
   );
 });
 
-test("what a killed process had in hand is delivered to another", async (t) => {
-  const { nats, host, gateway } = await setting(t);
+/** A process that takes an event and never ends handling it. Resolves when it has it; kill it with the function. */
+async function victim(t: TestContext, nats: TestNats, expected: string): Promise<() => void> {
   const script = fileURLToPath(new URL("./durable-victim.ts", import.meta.url));
-  const victim = spawn(process.execPath, [script, nats.url, nats.credentialsFile("gateway")], {
+  const child = spawn(process.execPath, [script, nats.url, nats.credentialsFile("gateway")], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  t.after(() => victim.kill("SIGKILL"));
+  t.after(() => child.kill("SIGKILL"));
   let said = "";
-  victim.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  await waitUntil("the delivery", 10_000, () => (said === expected ? true : undefined));
+  return () => child.kill("SIGKILL");
+}
+
+test("what a killed process had in hand is delivered to another", async (t) => {
+  const { nats, host, gateway } = await setting(t);
   await install(host, "clock");
-  await waitUntil("the delivery", 10_000, () => (said.includes("clock 1") ? true : undefined));
-  victim.kill("SIGKILL");
+  const kill = await victim(t, nats, "clock 1\n");
+  kill();
   const seen = Promise.withResolvers<[string, number]>();
   const options: ConsumeOptions = { durable, ackWaitMs: 1000 };
   await gateway.consume(PluginInstalled, options, ({ pluginId }, { deliveries }) =>
     seen.resolve([pluginId, deliveries]),
   );
   assert.deepEqual(await seen.promise, ["clock", 2]);
-  assert.equal(said, "clock 1\n");
 });
 
 test("an event whose consumers die of it becomes a dead letter without another try", async (t) => {
   const { nats, host, gateway } = await setting(t);
-  const first = await nats.connect("gateway");
-  const given = Promise.withResolvers<void>();
-  const options: ConsumeOptions = { durable, maxDeliver: 1, ackWaitMs: 500 };
-  await first.consume(PluginInstalled, options, () => {
-    given.resolve();
-    return new Promise(() => undefined);
-  });
   await install(host, "deadly");
-  await given.promise;
-  await first.close();
+  for (const deliveries of [1, 2]) {
+    const kill = await victim(t, nats, `deadly ${deliveries}\n`);
+    kill();
+  }
   let tries = 0;
+  const options: ConsumeOptions = { durable, maxDeliver: 2, ackWaitMs: 1000 };
   await gateway.consume(PluginInstalled, options, () => void (tries += 1));
   const [letter] = await deadLetters(gateway, 1);
-  assert.deepEqual([letter?.status, letter?.deliveries, tries], ["DEADLINE_EXCEEDED", 2, 0]);
+  assert.deepEqual([letter?.status, letter?.deliveries, tries], ["DEADLINE_EXCEEDED", 3, 0]);
 });
 
 test("a drain waits for what is in hand, takes nothing more, and gives back what outlasts it", async (t) => {

@@ -163,6 +163,15 @@ test("an event too large for its dead letter is refused", async (t) => {
   assert.equal(await codeOf(host.publish(PluginInstalled, large)), StatusCode.RESOURCE_EXHAUSTED);
 });
 
+test("who may not publish an audited event is told so at once", async (t) => {
+  const nats = await startNats(t);
+  const [agent] = await Promise.all([nats.connect("agent"), nats.connect("auth")]);
+  const started = performance.now();
+  await assert.rejects(agent.publish(PluginInstalled, installed("forged")), /permission/i);
+  assert.ok(performance.now() - started < 1500);
+  assert.deepEqual(await stored(await nats.connect("gateway")), []);
+});
+
 test("who feeds the audit cannot empty, shrink or redirect it; nobody can delete from it", async (t) => {
   const nats = await startNats(t);
   const auth = await nats.connect("auth");

@@ -80,7 +80,10 @@ async function run<S extends ConfigSchema>(
   const health = new Health();
   health.check("nats", () => (mesh.up ? Promise.resolve() : Promise.reject(new Error("disconnected; reconnecting"))));
   const stopAsked = untilAskedToStop();
-  const running = await setup.start({ config, mesh, log, health, telemetry });
+  const starting = setup.start({ config, mesh, log, health, telemetry });
+  const running = await Promise.race([starting, stopAsked]);
+  // Told to stop while it waits for others: it has taken no work yet.
+  if (typeof running === "string") return void log.info({ why: running }, "Stopped before it was ready");
   const identity = { service: setup.name, instanceId };
   await mesh.serve(
     TelemetryServiceDefinition,

@@ -1,6 +1,12 @@
 // A durable consumer: replicas of a service share a place in a stream of events. What fails comes again, later and
 // later; what fails too often becomes a dead letter; meanwhile the others go on.
-import { AckPolicy, DeliverPolicy, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
+import {
+  AckPolicy,
+  type ConsumerUpdateConfig,
+  DeliverPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+} from "@nats-io/jetstream";
 import { context } from "@opentelemetry/api";
 import type { Msg } from "@nats-io/transport-node";
 import type { MeshLog } from "../connection.ts";
@@ -10,7 +16,7 @@ import { contextFrom } from "../telemetry.ts";
 import { bury, type DeadLetterBox } from "./dead-letters.ts";
 import { Delivery } from "./delivery.ts";
 import { AnyEvent, type EventMeta } from "./event.ts";
-import { matchesPattern, storedFilter } from "./event-names.ts";
+import { matchesPattern } from "./event-names.ts";
 import { pull } from "./pull.ts";
 
 /** How a durable consumer works. */
@@ -47,6 +53,8 @@ export type DeliveryHandler = (event: AnyEvent, meta: DeliveryMeta) => void | Pr
 export interface ConsumerPlan extends Required<ConsumeOptions> {
   /** Names of the events it takes. */
   readonly pattern: string;
+  /** The subject that holds them all; undefined: any. */
+  readonly filter: string | undefined;
   readonly handler: DeliveryHandler;
   readonly stream: string;
   /** Its name on the wire. */
@@ -176,10 +184,9 @@ export class DurableConsumer {
   }
 
   #ensure(): Promise<void> {
-    const { stream, name, pattern, ackWaitMs, from } = this.#plan;
+    const { stream, name, filter, ackWaitMs, from } = this.#plan;
     return operate(this.#deps, `Opening the consumer ${name}`, async () => {
       const { consumers } = await this.#deps.js.jetstreamManager(false);
-      const filter = storedFilter(pattern);
       const settings = {
         ack_wait: (ackWaitMs + ACK_SLACK_MS) * NS_PER_MS,
         // Counted here: the server only stops delivering, and would leave the event behind with nobody told.
@@ -199,11 +206,9 @@ export class DurableConsumer {
           deliver_policy: from === "now" ? DeliverPolicy.New : DeliverPolicy.All,
           ...settings,
         });
-      else if (
-        found.config.ack_wait !== settings.ack_wait ||
-        (found.config.filter_subject ?? undefined) !== settings.filter_subject
-      )
-        await consumers.update(stream, name, { filter_subject: "", ...settings });
+      else if (found.config.ack_wait !== settings.ack_wait || found.config.filter_subject !== filter)
+        // What is undefined takes away the filter that was.
+        await consumers.update(stream, name, { ...settings, filter_subject: filter } as ConsumerUpdateConfig);
     });
   }
 }

@@ -7,6 +7,8 @@ import type { EventStream } from "./event-stream.ts";
 /** How long one attempt waits for JetStream's word, in milliseconds. */
 const ATTEMPT_MS = 2000;
 const RETRY_MS = 100;
+/** Statuses of JetStream's errors. */
+const NOT_FOUND = 404;
 const SERVER_FAULT = 500;
 
 /** A message for a stream. */
@@ -54,6 +56,7 @@ export async function store(stream: EventStream, message: Storable, deps: StateD
 
 /** Whether another attempt would end the same way. */
 function isFinal(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return error.status < SERVER_FAULT && error.status !== 404;
-  return error instanceof errors.PermissionViolationError || error instanceof errors.InvalidArgumentError;
+  if (error instanceof JetStreamApiError) return error.status < SERVER_FAULT && error.status !== NOT_FOUND;
+  const cause = error instanceof errors.RequestError ? error.cause : error;
+  return cause instanceof errors.PermissionViolationError || cause instanceof errors.InvalidArgumentError;
 }

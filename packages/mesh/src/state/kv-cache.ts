@@ -6,20 +6,27 @@ const RETRY_MS = 100;
 /** How often within an entry's life its end is looked for. */
 const EXPIRY_CHECKS = 10;
 
-type Watch<T> = (signal: AbortSignal) => AsyncIterable<Change<T> | "caught-up">;
+/** The bucket behind a cache. */
+interface Source<T> {
+  watch(signal: AbortSignal): AsyncIterable<Change<T> | "caught-up">;
+  /** Reads one key from the leader. */
+  get(key: string): Promise<{ readonly value: T; readonly revision: number; readonly created: Date } | undefined>;
+}
 
 /** A bucket's values, in memory. While NATS is away it holds what it knew. */
 export class KvCache<T> {
-  readonly #watch: Watch<T>;
+  readonly #source: Source<T>;
   readonly #connection: Connection;
   readonly #ttlMs: number | undefined;
   readonly #values = new Map<string, { value: T; revision: number; storedAt: number }>();
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #closed = new AbortController();
   #expiring: NodeJS.Timeout | undefined;
+  /** How far this machine's clock is ahead of NATS', at most, in milliseconds. */
+  #ahead = Number.POSITIVE_INFINITY;
 
-  private constructor(watch: Watch<T>, connection: Connection, ttlMs: number | undefined) {
-    this.#watch = watch;
+  private constructor(source: Source<T>, connection: Connection, ttlMs: number | undefined) {
+    this.#source = source;
     this.#connection = connection;
     this.#ttlMs = ttlMs;
     // JetStream tells nobody that an entry's time is over.
@@ -27,8 +34,8 @@ export class KvCache<T> {
   }
 
   /** Opens a cache; resolves when it holds all that the bucket held. */
-  static async open<T>(watch: Watch<T>, connection: Connection, ttlMs?: number): Promise<KvCache<T>> {
-    const cache = new KvCache(watch, connection, ttlMs);
+  static async open<T>(source: Source<T>, connection: Connection, ttlMs?: number): Promise<KvCache<T>> {
+    const cache = new KvCache(source, connection, ttlMs);
     await new Promise<void>((complete) => void cache.#follow(complete));
     return cache;
   }
@@ -59,7 +66,10 @@ export class KvCache<T> {
 
   async #follow(complete: () => void): Promise<void> {
     while (!this.#closed.signal.aborted) {
-      if (this.#connection.up) await this.#once(complete).catch(() => undefined);
+      if (this.#connection.up)
+        await this.#once(complete).catch((err: unknown) =>
+          this.#connection.log.warn({ err }, "A watch of the mesh's state ended; starting it again"),
+        );
       if (!this.#closed.signal.aborted) await this.#pause();
     }
   }
@@ -68,9 +78,9 @@ export class KvCache<T> {
   async #once(complete: () => void): Promise<void> {
     const seen = new Set<string>();
     let caughtUp = false;
-    for await (const change of this.#watch(this.#closed.signal)) {
+    for await (const change of this.#source.watch(this.#closed.signal)) {
       if (change === "caught-up") {
-        for (const [key, { revision }] of this.#values) if (!seen.has(key)) this.#remove(key, revision);
+        await this.#removeUnseen(seen);
         caughtUp = true;
         seen.clear();
         complete();
@@ -81,14 +91,30 @@ export class KvCache<T> {
     }
   }
 
+  /** A key that was overwritten while the watch began is told of later: only what is really gone is removed. */
+  async #removeUnseen(seen: ReadonlySet<string>): Promise<void> {
+    for (const [key, { revision }] of this.#values) {
+      if (seen.has(key)) continue;
+      const present = await this.#source.get(key);
+      if (present) this.#apply({ key, ...present });
+      else this.#remove(key, revision);
+    }
+  }
+
   #apply(change: Change<T>): void {
     const known = this.#values.get(change.key);
     if (known && change.value !== undefined && change.revision <= known.revision) return;
     if (!known && change.value === undefined) return;
     const { key, value, revision } = change;
     if (value === undefined) this.#values.delete(key);
-    else this.#values.set(key, { value, revision, storedAt: change.created.getTime() });
+    else this.#values.set(key, { value, revision, storedAt: this.#localTime(change.created) });
     for (const listener of this.#listeners) listener(change);
+  }
+
+  /** When an entry was stored, by this machine's clock: the newest one that was seen was stored no later than now. */
+  #localTime(created: Date): number {
+    this.#ahead = Math.min(this.#ahead, Date.now() - created.getTime());
+    return created.getTime() + this.#ahead;
   }
 
   #remove(key: string, revision: number): void {

@@ -9,6 +9,9 @@ import type { Codec } from "./codec.ts";
 import { awaitCreation, isConflict, operate, type StateDependencies } from "./jetstream.ts";
 import { KvCache } from "./kv-cache.ts";
 
+/** How long a listing may take, in milliseconds. */
+const LISTING_MS = 8000;
+
 /** A value and where it stands. */
 export interface Entry<T> {
   readonly key: string;
@@ -122,23 +125,34 @@ export class Kv<T> {
     return (await this.entries(prefix)).map((entry) => entry.key);
   }
 
-  /** Every entry, or those whose first tokens are `prefix`. */
+  /** Every entry, or those whose first tokens are `prefix`. One that changes meanwhile is as it was or as it is. */
   async entries(prefix?: string): Promise<Entry<T>[]> {
-    const found: Entry<T>[] = [];
+    const found = new Map<string, Entry<T>>();
     await this.#operate("Listing entries", async () => {
-      const watch = await this.#bucket.watch({ key: filter(prefix), ignoreDeletes: false });
+      const watch = await this.#bucket.watch({ key: filter(prefix) });
+      const forget = this.#deps.connection.onLost(() => watch.stop());
+      // Whatever happens, the watch ends before the operation's own time does.
+      const timer = setTimeout(() => watch.stop(), LISTING_MS);
       try {
-        // An empty bucket sends nothing at all, so ask how much there is.
-        if (watch.getProcessed() === 0 && (await this.#isEmpty(prefix))) return;
-        for await (const entry of watch) {
-          if (entry.operation === "PUT") found.push(this.#entry(entry));
-          if (entry.delta === 0) return;
+        const present = await this.#subjects(prefix);
+        if (present.length > 0)
+          for await (const entry of watch) {
+            if (entry.operation === "PUT") found.set(entry.key, this.#entry(entry));
+            else found.delete(entry.key);
+            if (entry.delta === 0) break;
+          }
+        // A key that was overwritten while the watch began is told of later than the watch's end.
+        for (const key of present) {
+          const entry = found.has(key) ? undefined : await this.#bucket.get(key);
+          if (entry?.operation === "PUT") found.set(key, this.#entry(entry));
         }
       } finally {
+        clearTimeout(timer);
+        forget();
         watch.stop();
       }
     });
-    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+    return [...found.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   /** Changes from now on, each key's present value first, then `caught-up`. Ends when `signal` fires or the connection is lost. */
@@ -156,7 +170,7 @@ export class Kv<T> {
       let caughtUp = await this.#isEmpty(options.prefix);
       if (caughtUp) yield "caught-up";
       for await (const entry of watch) {
-        const value = entry.operation === "PUT" ? this.#codec.decode(entry.value) : undefined;
+        const value = entry.operation === "PUT" ? this.#decode(entry) : undefined;
         yield { key: decodeKey(entry.key), value, revision: entry.revision, created: entry.created };
         if (caughtUp || entry.delta !== 0) continue;
         caughtUp = true;
@@ -171,13 +185,33 @@ export class Kv<T> {
 
   /** A copy in memory that a watch keeps fresh, also across a loss of the connection. Resolves when it is complete. */
   cached(): Promise<KvCache<T>> {
-    return KvCache.open((signal) => this.watch({ signal }), this.#deps.connection, this.#ttlMs);
+    return KvCache.open(
+      { watch: (signal) => this.watch({ signal }), get: (key) => this.get(key) },
+      this.#deps.connection,
+      this.#ttlMs,
+    );
   }
 
   async #isEmpty(prefix?: string): Promise<boolean> {
+    return (await this.#subjects(prefix)).length === 0;
+  }
+
+  /** The keys, as they stand in subjects, that hold a value or the mark of a deletion. */
+  async #subjects(prefix?: string): Promise<string[]> {
     const { streams } = await this.#deps.js.jetstreamManager();
-    const info = await streams.info(`KV_${this.#name}`, { subjects_filter: `$KV.${this.#name}.${filter(prefix)}` });
-    return !info.state.subjects || Object.keys(info.state.subjects).length === 0;
+    const start = `$KV.${this.#name}.`;
+    const info = await streams.info(`KV_${this.#name}`, { subjects_filter: start + filter(prefix) });
+    return Object.keys(info.state.subjects ?? {}).map((subject) => subject.slice(start.length));
+  }
+
+  /** A value that cannot be read is passed over and logged: one bad entry must not hide all others. */
+  #decode(entry: KvEntry): T | undefined {
+    try {
+      return this.#codec.decode(entry.value);
+    } catch (err) {
+      this.#deps.connection.log.error({ bucket: this.#name, key: entry.key, err }, "An entry cannot be read");
+      return undefined;
+    }
   }
 
   #entry(entry: KvEntry): Entry<T> {

@@ -21,7 +21,7 @@ export class ObjectBucket {
   /** Opens a bucket; its owner creates it, others wait until it is there. */
   static async open(spec: StateSpec, owner: boolean, deps: StateDependencies): Promise<ObjectBucket> {
     const manager = new Objm(deps.js);
-    const options = { replicas: deps.replicas, storage: "file" as const };
+    const options = { replicas: deps.replicas, storage: "file" as const, max_bytes: spec.maxBytes };
     const store = await awaitCreation(spec.name, () =>
       owner ? manager.create(spec.name, options) : manager.open(spec.name),
     );

@@ -66,14 +66,23 @@ export class CreditBalance {
   }
 }
 
-/** The reader's side: what was consumed since the last grant. */
+/** The reader's side: what was consumed since the last grant, and what a writer may still send. */
 export class CreditMeter {
   readonly #window: Window;
+  readonly #outstanding: CreditBalance;
   #frames = 0;
   #bytes = 0;
 
   constructor(window: Window) {
     this.#window = window;
+    this.#outstanding = new CreditBalance(window);
+  }
+
+  /** Counts a frame that came; false when the writer had no credit for it. */
+  receive(bytes: number): boolean {
+    const allowed = this.#outstanding.open;
+    this.#outstanding.spend(bytes);
+    return allowed;
   }
 
   /** Counts a frame that was consumed; returns what to grant once half a window is used, else undefined. */
@@ -84,6 +93,7 @@ export class CreditMeter {
     const grant = { frames: this.#frames, bytes: this.#bytes };
     this.#frames = 0;
     this.#bytes = 0;
+    this.#outstanding.grant(grant);
     return grant;
   }
 }

@@ -28,6 +28,8 @@ export class LazyStream<T> implements AsyncIterableIterator<T, undefined> {
     if (this.#over) return { done: true, value: undefined };
     try {
       this.#iterator ??= (await this.#options.open())[Symbol.asyncIterator]();
+      // The reader left while the stream was being opened.
+      if (this.#over) return await this.return();
       const result = await this.#iterator.next();
       if (!result.done) return { done: false, value: this.#options.decode(result.value) };
       this.#end();

@@ -123,6 +123,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     this.#sequence = frame.sequence;
     if (frame.kind === FrameKind.END) return this.#finish();
     if (frame.kind === FrameKind.BATCH) return this.#batch(frame.payload);
+    if (!this.#meter.receive(frame.payload.length)) return this.#overrun();
     // The view is on the connection's read buffer, which nats.js hands over for good.
     this.#parts.push(frame.payload);
     // Credit for parts of a message is granted as they come: the rest of it could never arrive otherwise.
@@ -138,8 +139,16 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     const messages = unbatch(payload);
     if (!messages) return this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream held a batch that cannot be read"));
     this.#sequence = (this.#sequence + messages.length - 1) >>> 0;
-    for (const message of messages) this.#queue.push({ message, lastFrame: message.length });
+    for (const message of messages) {
+      if (!this.#meter.receive(message.length)) return this.#overrun();
+      this.#queue.push({ message, lastFrame: message.length });
+    }
     this.#wakeUp();
+  }
+
+  /** A writer that does not heed the window could fill this process's memory. */
+  #overrun(): void {
+    this.#cancel(new RpcError(StatusCode.RESOURCE_EXHAUSTED, "A stream sent more than it had credit for"));
   }
 
   #part(bytes: number): void {
