@@ -21,7 +21,7 @@ function discovered(stats: EndpointStats) {
     },
   } as unknown as Connection;
   const method = methodContract("warren.secrets.v1.SecretsService", "GetSecret");
-  const server = { endpoints: new Map([[method.path, { method, stats }]]) } as unknown as Server;
+  const server = { serving: true, endpoints: new Map([[method.path, { method, stats }]]) } as unknown as Server;
   serveDiscovery({
     name: "secrets",
     instanceId: "s-1",
@@ -47,7 +47,7 @@ test("a service answers for all, for its name and for itself, as ADR-32 has it",
       name: "secrets",
       id: "s-1",
       version: "1.2.3",
-      metadata: {},
+      metadata: { serving: "true" },
       type: "io.nats.micro.v1.ping_response",
     });
     const info = ask(`$SRV.INFO${suffix}`);

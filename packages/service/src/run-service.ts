@@ -83,7 +83,7 @@ async function run<S extends ConfigSchema>(
   const starting = setup.start({ config, mesh, log, health, telemetry });
   const running = await Promise.race([starting, stopAsked]);
   // Told to stop while it waits for others: it has taken no work yet.
-  if (typeof running === "string") return void log.info({ why: running }, "Stopped before it was ready");
+  if (typeof running === "string") return log.info({ why: running }, "Stopped before it was ready");
   const identity = { service: setup.name, instanceId };
   await mesh.serve(
     TelemetryServiceDefinition,
