@@ -73,7 +73,7 @@ test("a service that is sent anything at all by a peer's own credential still se
       raw.publish(to, data, { ...(answerTo ? { reply: answerTo } : {}), ...(own ? { headers: own } : {}) });
     }
     await raw.flush();
-    gateway.publish(ServiceStarted, ServiceStarted.fromPartial({ service: "gateway" }));
+    await gateway.publish(ServiceStarted, ServiceStarted.fromPartial({ service: "gateway" }));
     await waitUntil("the good event", 5000, () => (received > 0 ? true : undefined));
     await Promise.all([idle(secrets), idle(agent)]);
   });

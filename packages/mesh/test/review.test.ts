@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { jsonCodec, RpcError, StatusCode } from "@warren/mesh";
+import { jsonCodec, type RpcError, StatusCode } from "@warren/mesh";
 import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
 import { PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
