@@ -65,7 +65,7 @@ class Contest {
   readonly wins = new Map<number, string[]>();
   readonly #last: number[] = [];
   readonly #writers: Promise<void>[];
-  #running = true;
+  #over = false;
 
   constructor(buckets: readonly Kv<string>[]) {
     this.#writers = buckets.map((kv, writer) => this.#write(kv, writer));
@@ -78,12 +78,12 @@ class Contest {
   }
 
   async end(): Promise<void> {
-    this.#running = false;
+    this.#over = true;
     await Promise.all(this.#writers);
   }
 
   async #write(kv: Kv<string>, writer: number): Promise<void> {
-    for (let i = 0; this.#running; i++)
+    for (let i = 0; !this.#over; i++)
       try {
         const entry = await kv.get("key");
         if (!entry) continue;

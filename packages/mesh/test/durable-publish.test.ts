@@ -193,7 +193,7 @@ test("who feeds the audit cannot empty, shrink or redirect it; nobody can delete
       () => consumers.add("audit", { durable_name: "spy", deliver_subject: "anywhere" }),
       ...(service === "auth" ? [] : [() => streams.update("audit", { ...before, max_bytes: 1024 })]),
     ];
-    for (const attempt of attempts) await assert.rejects(attempt(), `${service}: ${attempt}`);
+    for (const attempt of attempts) await assert.rejects(attempt(), `${service}: ${String(attempt)}`);
   }
   const { streams } = await manager(t, nats, "auth");
   await assert.rejects(streams.update("audit", { ...before, deny_delete: false, deny_purge: false }));

@@ -1,12 +1,6 @@
 // A durable consumer: replicas of a service share a place in a stream of events. What fails comes again, later and
 // later; what fails too often becomes a dead letter; meanwhile the others go on.
-import {
-  AckPolicy,
-  type ConsumerUpdateConfig,
-  DeliverPolicy,
-  JetStreamApiCodes,
-  JetStreamApiError,
-} from "@nats-io/jetstream";
+import { AckPolicy, DeliverPolicy, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import { context } from "@opentelemetry/api";
 import type { Msg } from "@nats-io/transport-node";
 import type { MeshLog } from "../connection.ts";
@@ -53,8 +47,6 @@ export type DeliveryHandler = (event: AnyEvent, meta: DeliveryMeta) => void | Pr
 export interface ConsumerPlan extends Required<ConsumeOptions> {
   /** Names of the events it takes. */
   readonly pattern: string;
-  /** The subject that holds them all; undefined: any. */
-  readonly filter: string | undefined;
   readonly handler: DeliveryHandler;
   readonly stream: string;
   /** Its name on the wire. */
@@ -117,6 +109,7 @@ export class DurableConsumer {
     const { pattern, maxDeliver, name } = this.#plan;
     const delivery = new Delivery(message, this.#deps.connection);
     const event = new AnyEvent(message.subject, message.data);
+    // Not a filter of the server's: a newer version of a service that takes other events could not change it everywhere.
     if (!matchesPattern(pattern, event.name)) return delivery.done();
     // Who got it the last time is gone without a word: an event that kills its handler must not do so for ever.
     if (delivery.count > maxDeliver) return this.#bury(delivery, StatusCode.DEADLINE_EXCEEDED);
@@ -184,7 +177,7 @@ export class DurableConsumer {
   }
 
   #ensure(): Promise<void> {
-    const { stream, name, filter, ackWaitMs, from } = this.#plan;
+    const { stream, name, ackWaitMs, from } = this.#plan;
     return operate(this.#deps, `Opening the consumer ${name}`, async () => {
       const { consumers } = await this.#deps.js.jetstreamManager(false);
       const settings = {
@@ -193,7 +186,6 @@ export class DurableConsumer {
         max_deliver: -1,
         // Events that wait for their next delivery must not keep others back; what is in hand is bounded by the pulls.
         max_ack_pending: -1,
-        ...(filter === undefined ? {} : { filter_subject: filter }),
       };
       const found = await consumers.info(stream, name).catch((error: unknown) => {
         if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.ConsumerNotFound) return undefined;
@@ -206,9 +198,7 @@ export class DurableConsumer {
           deliver_policy: from === "now" ? DeliverPolicy.New : DeliverPolicy.All,
           ...settings,
         });
-      else if (found.config.ack_wait !== settings.ack_wait || found.config.filter_subject !== filter)
-        // What is undefined takes away the filter that was.
-        await consumers.update(stream, name, { ...settings, filter_subject: filter } as ConsumerUpdateConfig);
+      else if (found.config.ack_wait !== settings.ack_wait) await consumers.update(stream, name, settings);
     });
   }
 }

@@ -4,7 +4,7 @@ import { consumerName, deadLetterSubject } from "../policy/permissions.ts";
 import type { ServicePolicy } from "../policy/policy.ts";
 import type { StateDependencies } from "../state/jetstream.ts";
 import { type ConsumeOptions, type DeliveryHandler, DurableConsumer } from "./consumer.ts";
-import { storedFilter } from "./event-names.ts";
+import { assertStored } from "./event-names.ts";
 import { EventStream, type EventStreamName, type StreamRight } from "./event-stream.ts";
 import { auditPage, type DeadLetter, deadLetterPage, type PageOptions, type StoredEvent } from "./records.ts";
 import { type Storable, store } from "./store.ts";
@@ -78,8 +78,9 @@ export class DurableEvents {
       subject: deadLetterSubject(service, durable),
       consumer: name,
     };
+    assertStored(pattern);
     const consumer = await DurableConsumer.start(
-      { ...plan, pattern, filter: storedFilter(pattern), handler, stream: spec.stream, name, deadLetters },
+      { ...plan, pattern, handler, stream: spec.stream, name, deadLetters },
       state(),
       log,
     );

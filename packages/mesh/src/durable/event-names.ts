@@ -68,19 +68,11 @@ export function auditedSubjects(): readonly string[] {
   return [...new Set(families)].sort().map((family) => `${PREFIX}${family}.>`);
 }
 
-/**
- * The one subject that holds all stored events whose names match; undefined: any subject. One, because nats-server
- * before 2.10 takes no more, and it must lie within a subject of the stream.
- * @throws Error when no audited event matches: nothing would ever come.
- */
-export function storedFilter(pattern: string): string | undefined {
+/** @throws Error when the pattern is none, or no audited event matches: nothing would ever come. */
+export function assertStored(pattern: string): void {
   assertPattern(pattern);
   if (!known.some(({ name, audited }) => audited && matchesPattern(pattern, name)))
     throw new Error(`No event that is kept matches ${pattern}: set audited in its contract`);
-  const tokens = pattern.split(".");
-  const wildcard = tokens.findIndex((token) => token === "*" || token === ">");
-  const fixed = tokens.slice(0, wildcard === -1 ? -1 : wildcard);
-  return fixed.length ? `${PREFIX}${fixed.join(".")}.>` : undefined;
 }
 
 function assertPattern(pattern: string): void {
