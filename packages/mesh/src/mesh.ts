@@ -251,7 +251,8 @@ export class Mesh {
     this.#wheel.stop();
     await this.#durable.close();
     if (this.#connection.nats.isClosed()) return;
-    if (this.#connection.up) await this.#connection.nats.flush();
+    // A server that is gone, unnoticed so far, must not keep this from closing: the client would reconnect for ever.
+    if (this.#connection.up) await this.#connection.nats.flush().catch(() => undefined);
     await this.#connection.nats.close();
   }
 

@@ -122,6 +122,7 @@ test("while NATS is killed and started again, what was published is stored exact
   await waitUntil("events after the restarts", 10_000, () => (published.length > soFar + 50 ? true : undefined));
   stop = true;
   await Promise.all(publishers);
+  await waitUntil("the reader's return", 10_000, () => (gateway.up ? true : undefined));
 
   const times = new Map<string, number>();
   for (let after = 0; ;) {

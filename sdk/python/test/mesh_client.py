@@ -1,5 +1,7 @@
-"""What mesh-client.test.ts runs: one scenario in a process of its own. Arguments: address, credential file, the scenario
-with its options as JSON. Answers are lines of JSON; a scenario that must wait for the test waits for a line on stdin."""
+"""What the tests of warren_mesh run: one scenario in a process of its own.
+
+Arguments: address, credential file, the scenario with its options as JSON. Answers are lines of JSON; a scenario that
+must wait for the test waits for a line on stdin."""
 
 import asyncio
 import json

@@ -9,7 +9,7 @@ import random
 from typing import Awaitable, Callable, TypeVar
 
 from .call import Call
-from .status import RpcError
+from .status import RpcError, StatusCode
 from .subject import key_token, method_subject
 
 _MOST_ATTEMPTS = 4
@@ -58,4 +58,4 @@ class Attempts:
 
 
 def _never_ran(error: RpcError) -> bool:
-    return error.reason in ("NO_RESPONDERS", "DRAINING")
+    return error.code == StatusCode.UNAVAILABLE and error.reason in ("NO_RESPONDERS", "DRAINING")

@@ -41,7 +41,6 @@ class Inbox:
         # Random, so that no other service can guess where this one waits.
         self._prefix = f"_INBOX.{service}.{base64url(secrets.token_bytes(12))}."
         self._waiting: Dict[str, _Waiting] = {}
-        self._next = 0
         connection.subscribe(self._prefix + "*", self._deliver)
         connection.on_lost.append(self._on_lost)
         connection.on_refused.append(self._on_refused)
@@ -50,8 +49,8 @@ class Inbox:
         self, target: str, on_message: Callable[[Message], None], fail: Callable[[RpcError], None]
     ) -> Route:
         """Opens a route for a request to `target`; `fail` is called when no answer can come any more."""
-        token = str(self._next)
-        self._next += 1
+        # Random, not counted: whoever has answered one call must not know where the answers to others are awaited.
+        token = base64url(secrets.token_bytes(12))
         route = Route(self, token, self._prefix + token, target)
         self._waiting[token] = _Waiting(route, on_message, fail)
         return route

@@ -105,6 +105,8 @@ class StreamReader:
             return self._finish()
         if frame.kind == FrameKind.BATCH:
             return self._take_batch(frame.payload)
+        if not self._meter.receive(len(frame.payload)):
+            return self._overrun()
         self._parts.append(frame.payload)
         self._part_bytes += len(frame.payload)
         if self._part_bytes > _LARGEST_MESSAGE:
@@ -124,8 +126,15 @@ class StreamReader:
         except ValueError as error:
             return self._cancel(RpcError(StatusCode.DATA_LOSS, str(error)))
         self._sequence = (self._sequence + len(messages) - 1) % _SEQUENCES
-        self._queue.extend((message, len(message)) for message in messages)
+        for message in messages:
+            if not self._meter.receive(len(message)):
+                return self._overrun()
+            self._queue.append((message, len(message)))
         self._wake.set()
+
+    def _overrun(self) -> None:
+        """A writer that does not heed the window could fill this process's memory."""
+        self._cancel(RpcError(StatusCode.RESOURCE_EXHAUSTED, "A stream sent more than it had credit for"))
 
     def _consumed(self, size: int) -> None:
         grant = self._meter.consume(size)
