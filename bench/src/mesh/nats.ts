@@ -1,5 +1,5 @@
-// The nats-server of a suite: the mesh's own configuration with an account for each mesh, and one more for the peers, in one
-// process. Meshes that shared an account would answer each other's calls.
+// The nats-server of a suite: the mesh's own configuration, once for each mesh, and one more account for the peers, in one
+// process. Meshes that shared accounts would answer each other's calls.
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ export async function startBenchNats(meshes: readonly string[]): Promise<BenchNa
   const peer = { user: "peer", password: randomBytes(18).toString("base64url") };
   const folderOf = (subject: string): string => join(folder, `credentials-${Math.max(0, meshes.indexOf(subject))}`);
   const configs = meshes.map((mesh) => meshConfig(join(folder, "jetstream"), portsDir, folderOf(mesh)));
-  const accounts = Object.fromEntries(configs.map(({ accounts }, i) => [`MESH_${i}`, accounts["WARREN"]]));
+  const accounts = Object.assign({}, ...configs.map(({ accounts }, i) => renamed(accounts, `MESH_${i}_`))) as object;
   const config = { ...configs[0], accounts: { ...accounts, PEERS: { users: [peer] } } };
   const file = join(folder, "nats-server.json");
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
@@ -68,6 +68,17 @@ function meshConfig(storeDir: string, portsDir: string, credentials: string) {
   const { publicKeys } = meshCredentials(credentials);
   const text = natsServerConfig({ host: "127.0.0.1", port: ANY_PORT, storeDir, publicKeys, portsDir });
   return JSON.parse(text) as { readonly accounts: Readonly<Record<string, object>> };
+}
+
+/** Accounts under names of their own, also where they name each other: two meshes have accounts of the same names. */
+function renamed(accounts: Readonly<Record<string, object>>, prefix: string): object {
+  const names = new Set(Object.keys(accounts));
+  const rename = (name: unknown): unknown => (typeof name === "string" && names.has(name) ? prefix + name : name);
+  const text = JSON.stringify(accounts, (key, value: unknown) => {
+    if (key === "account") return rename(value);
+    return key === "accounts" && Array.isArray(value) ? value.map(rename) : value;
+  });
+  return Object.fromEntries(Object.entries(JSON.parse(text) as object).map(([name, of]) => [prefix + name, of]));
 }
 
 /** Linux counts in hundredths of a second, whatever its own clock's rate (`man 5 proc`: fields utime and stime). */

@@ -86,7 +86,6 @@ function consume(service: string, { stream, durable }: ConsumerSpec): string[] {
   const consumer = `${stream}.${consumerName(service, durable)}`;
   return [
     `$JS.API.CONSUMER.CREATE.${consumer}`,
-    `$JS.API.CONSUMER.CREATE.${consumer}.>`,
     `$JS.API.CONSUMER.INFO.${consumer}`,
     `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
     `$JS.ACK.${consumer}.>`,
