@@ -71,7 +71,8 @@ export class Attempts {
         const delay = retryDelayMs(count);
         const again =
           mayRetry(method, error as RpcError, count) && remainingMs(deadline) > delay && !options.signal?.aborted;
-        if (!again || !this.#budget.withdraw()) throw error;
+        // The budget keeps second tries from burying a service that fails; those that reached nobody bury nothing.
+        if (!again || !(neverRan(error as RpcError) || this.#budget.withdraw())) throw error;
         await new Promise((resolve) => setTimeout(resolve, delay));
       }
     }

@@ -3,6 +3,8 @@ import type { MethodContract } from "@warren/contract";
 import { type RpcError, StatusCode } from "./status.ts";
 
 const MAX_ATTEMPTS = 4;
+/** A call that reached nobody costs nobody anything: it outlasts the moment in which one replica goes and the next is not known everywhere yet. */
+const MAX_UNHEARD = 6;
 const BASE_DELAY_MS = 40;
 const MAX_DELAY_MS = 1000;
 
@@ -39,8 +41,9 @@ export class RetryBudget {
  * outcome is unknown: only methods that the contract calls idempotent. A time that ran out is never tried again.
  */
 export function mayRetry(method: MethodContract, error: RpcError, attempt: number): boolean {
-  if (attempt >= MAX_ATTEMPTS || error.code !== StatusCode.UNAVAILABLE) return false;
-  return neverRan(error) || (method.idempotent && error.details.reason === "DISCONNECTED");
+  if (error.code !== StatusCode.UNAVAILABLE) return false;
+  if (neverRan(error)) return attempt < MAX_UNHEARD;
+  return attempt < MAX_ATTEMPTS && method.idempotent && error.details.reason === "DISCONNECTED";
 }
 
 /** The request reached no handler. */

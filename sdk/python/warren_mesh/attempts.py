@@ -1,6 +1,5 @@
 """A call as one or more attempts. Only what reached no handler is made again, so any method may be: within the
-deadline, with full jitter (Brooker, "Exponential Backoff And Jitter", 2015), and within a budget of one tenth of the
-calls."""
+deadline, and with full jitter (Brooker, "Exponential Backoff And Jitter", 2015)."""
 
 from __future__ import annotations
 
@@ -12,11 +11,9 @@ from .call import Call
 from .status import RpcError, StatusCode
 from .subject import key_token, method_subject
 
-_MOST_ATTEMPTS = 4
+_MOST_ATTEMPTS = 6
 _BASE_SECONDS = 0.04
 _MOST_SECONDS = 1.0
-_BUDGET_RATIO = 0.1
-_MOST_BUDGET = 100.0
 
 _Outcome = TypeVar("_Outcome")
 
@@ -26,11 +23,9 @@ class Attempts:
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._budget = _MOST_BUDGET
 
     async def make(self, call: Call, attempt: Callable[[str, int], Awaitable[_Outcome]]) -> _Outcome:
         """Calls `attempt` with a subject and a number from 1 until one succeeds. @raise RpcError of the last."""
-        self._budget = min(_MOST_BUDGET, self._budget + _BUDGET_RATIO)
         base = method_subject(call.service, call.method)
         subject = base if call.key is None else f"{base}.{key_token(call.key)}"
         count = 1
@@ -39,9 +34,8 @@ class Attempts:
                 return await self._keyed(subject, base, count, attempt)
             except RpcError as error:
                 delay = self._jitter() * min(_MOST_SECONDS, _BASE_SECONDS * 2**count)
-                if not _never_ran(error) or count >= _MOST_ATTEMPTS or call.remaining() <= delay or self._budget < 1:
+                if not _never_ran(error) or count >= _MOST_ATTEMPTS or call.remaining() <= delay:
                     raise
-            self._budget -= 1
             await asyncio.sleep(delay)
             count += 1
 
