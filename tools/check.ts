@@ -1,6 +1,8 @@
 // Every check of the project, in the order in which a fault is cheapest to find. Ends with "N passed, N failed".
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 interface Outcome {
   readonly passed: number;
@@ -71,14 +73,25 @@ async function testRun(args: readonly string[]): Promise<TestRun> {
   return { passed, failed: Math.max(failed, code === 0 ? 0 : 1, otherwise), otherwise, failures: [...failures] };
 }
 
-/** Generated files as they are committed and as they would be generated now. */
+/** What is committed beside what would be generated now, in a folder of its own: another run may be using proto/gen. */
 async function drift(): Promise<Outcome> {
-  const before = await run("git", ["status", "--porcelain", "proto/gen"], false);
-  const generated = await tool("npm", "run", "--silent", "proto");
-  const after = await run("git", ["status", "--porcelain", "proto/gen"], false);
-  if (generated.failed || before.output === after.output) return generated;
-  console.log(`proto/gen is not what proto/ generates: run "npm run proto" and commit it\n${after.output}`);
-  return { passed: 0, failed: 1 };
+  const folder = mkdtempSync(join(tmpdir(), "warren-proto-"));
+  try {
+    const generated = join(folder, "proto/gen");
+    for (const [command, ...args] of [
+      ["buf", "generate", "--output", folder],
+      ["node", "tools/proto-image.ts", generated],
+      ["diff", "--recursive", "--brief", "proto/gen", generated],
+    ] as const) {
+      const { failed } = await tool(command, ...args);
+      if (failed === 0) continue;
+      console.log('proto/gen is not what proto/ generates: run "npm run proto" and commit it');
+      return { passed: 0, failed: 1 };
+    }
+    return { passed: 1, failed: 0 };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 const coverage = [
