@@ -56,7 +56,13 @@ export async function connectMesh(options: MeshOptions): Promise<Mesh> {
   const { credentials, servers, log, tls, connectTimeoutMs } = options;
   const { service: name, seed } = credentials;
   const connection = await Connection.open({ name, seed, servers, log, tls, connectTimeoutMs });
-  return new Mesh(connection, options);
+  try {
+    return new Mesh(connection, options);
+  } catch (error) {
+    // A connection that nobody holds would reconnect for ever, and keep its process from ending.
+    await connection.nats.close();
+    throw error;
+  }
 }
 
 /** One service's membership of a mesh. */

@@ -3,6 +3,7 @@ import test from "node:test";
 import { type RpcError, StatusCode } from "@warren/mesh";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats } from "@warren/testing";
+import { Load } from "./load.ts";
 import { serveSecrets } from "./support.ts";
 
 const CALLERS = 64;
@@ -22,28 +23,18 @@ test("replicas that come and go under load lose no call", async (t) => {
     return mesh;
   };
   const secrets = gateway.client(SecretsServiceDefinition);
-  const failures: unknown[] = [];
-  let calls = 0;
-  let running = true;
   let current = await replica();
-  const callers = Array.from({ length: CALLERS }, async () => {
-    while (running) {
-      calls += 1;
-      await secrets.getSecret({ name: "a" }).catch((error: unknown) => failures.push(error));
-    }
-  });
+  const load = new Load(t, CALLERS, () => secrets.getSecret({ name: "a" }));
   for (let i = 0; i < REMOVALS; i++) {
     const next = await replica();
-    const seen = calls;
-    while (calls < seen + 500) await new Promise((resolve) => setTimeout(resolve, 5));
+    await load.more(500);
     await current.drain();
     await current.close();
     current = next;
   }
-  running = false;
-  await Promise.all(callers);
-  assert.deepEqual(failures, []);
-  assert.ok(calls >= REMOVALS * 500);
+  await load.stop();
+  assert.deepEqual(load.failures, []);
+  assert.ok(load.calls >= REMOVALS * 500);
 });
 
 test("a handler that never ends is cut when the grace is over, and its caller is told", async (t) => {

@@ -8,6 +8,7 @@ import { PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats, startNatsCluster, waitUntil } from "@warren/testing";
 import { startChild } from "./child.ts";
+import { Load } from "./load.ts";
 import { codeOf, serveAgent, serveSecrets, user } from "./support.ts";
 
 const MiB = 1 << 20;
@@ -69,18 +70,14 @@ test("NATS restarts under load: what waits fails at once, calls are back in 5 s,
   const waiting = new Set<string>();
   const answered: string[] = [];
   const errors: RpcError[] = [];
-  let running = true;
-  let next = 0;
-  const callers = Array.from({ length: 64 }, async () => {
-    while (running) {
-      const name = `n${next++}`;
-      waiting.add(name);
-      const { error } = await outcomeOf(secrets.putSecret({ name, value: "v" }, { timeoutMs: 60_000 }));
-      waiting.delete(name);
-      if (error) errors.push(error);
-      else answered.push(name);
-      if (error) await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+  const load = new Load(t, 64, async (number) => {
+    const name = `n${number}`;
+    waiting.add(name);
+    const { error } = await outcomeOf(secrets.putSecret({ name, value: "v" }, { timeoutMs: 60_000 }));
+    waiting.delete(name);
+    if (error) errors.push(error);
+    else answered.push(name);
+    if (error) await new Promise((resolve) => setTimeout(resolve, 5));
   });
   for (let restart = 1; restart <= 2; restart++) {
     const before = answered.length;
@@ -95,8 +92,7 @@ test("NATS restarts under load: what waits fails at once, calls are back in 5 s,
     await waitUntil("calls again", 5000, () => answered.length > then + 100 || undefined);
     assert.ok(performance.now() - started < 5000);
   }
-  running = false;
-  await Promise.all(callers);
+  await load.stop();
   assert.ok(errors.length > 0);
   for (const error of errors) {
     assert.equal(error.code, StatusCode.UNAVAILABLE, error.message);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { jsonCodec, type RpcError, StatusCode } from "@warren/mesh";
+import { connectMesh, jsonCodec, type RpcError, StatusCode } from "@warren/mesh";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
-import { startNats, waitUntil } from "@warren/testing";
+import { silentLog, startNats, waitUntil } from "@warren/testing";
+import { credentialsOf } from "./hostile.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
 test("when NATS goes away and comes back", async (t) => {
@@ -66,4 +67,13 @@ test("when NATS goes away and comes back", async (t) => {
     );
     assert.ok(performance.now() - started < 5000);
   });
+});
+
+test("a mesh that cannot be joined leaves no connection behind, which would keep its process alive", async (t) => {
+  const nats = await startNats(t);
+  const sockets = (): number => process.getActiveResourcesInfo().filter((each) => each === "TCPSocketWrap").length;
+  const before = sockets();
+  const credentials = { ...credentialsOf(nats, "gateway"), service: "nobody" };
+  await assert.rejects(connectMesh({ servers: [nats.url], credentials, log: silentLog }), /has no service nobody/);
+  await waitUntil("the end of the connection", 5000, () => sockets() <= before || undefined);
 });

@@ -5,6 +5,7 @@ import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
 import { PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats, waitUntil } from "@warren/testing";
+import { Load } from "./load.ts";
 import { codeOf, serveAgent, serveSecrets, user } from "./support.ts";
 
 test("a handler whose own call found nobody is not run again", async (t) => {
@@ -38,11 +39,7 @@ test("a drain that meets a step aside loses no call", async (t) => {
   };
   const steady = await replica();
   const secrets = gateway.client(SecretsServiceDefinition);
-  const failures: unknown[] = [];
-  const state = { running: true };
-  const callers = Array.from({ length: 32 }, async () => {
-    while (state.running) await secrets.getSecret({ name: "a" }).catch((error: unknown) => failures.push(error));
-  });
+  const load = new Load(t, 32, () => secrets.getSecret({ name: "a" }));
   for (let i = 0; i < 8; i++) {
     const leaving = await replica();
     await secrets.getSecret({ name: "a" });
@@ -51,9 +48,8 @@ test("a drain that meets a step aside loses no call", async (t) => {
     await leaving.close();
     await aside;
   }
-  state.running = false;
-  await Promise.all(callers);
-  assert.deepEqual(failures, []);
+  await load.stop();
+  assert.deepEqual(load.failures, []);
   assert.equal(steady.up, true);
 });
 
@@ -109,6 +105,7 @@ test("a bucket's listing has every key that is always there, whoever overwrites 
   const keys = Array.from({ length: 100 }, (_, i) => `k${String(i).padStart(3, "0")}`);
   for (const key of keys) await kv.put(key, 0);
   const state = { running: true };
+  t.after(() => void (state.running = false));
   const writing = (async () => {
     for (let i = 1; state.running; i++) await other.put(keys[i % keys.length] ?? "k000", i);
   })();

@@ -1,4 +1,5 @@
 // One nats-server of a throwaway cluster: a process with its own folder, whose ports are found out at each start.
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findServer, type ManagedProcess, startProcess, waitUntil } from "@warren/local-stack";
@@ -53,6 +54,11 @@ export async function startNode({ dataDir, binary, ...options }: NodeOptions): P
     server.kill("SIGKILL");
     throw error;
   }
+}
+
+/** The version of the nats-server that tests start: `2.10.19`. */
+export function natsServerVersion(): string | undefined {
+  return /\d+\.\d+\.\S+/.exec(execFileSync(findServer("nats-server"), ["--version"], { encoding: "utf8" }))?.[0];
 }
 
 /** Whether a server says that JetStream works: in a cluster of `size`, that it knows a leader and every member. */
