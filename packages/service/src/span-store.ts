@@ -1,58 +1,41 @@
 // Spans of the last minutes, in memory: a trace can be seen with nothing else installed.
 import { type HrTime, SpanStatusCode } from "@opentelemetry/api";
-import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { type Span, SpanStatus } from "@warren/proto/warren/telemetry/v1/telemetry";
 
 const MOST_SPANS = 20_000;
 const KEEP_MS = 15 * 60_000;
 
-interface Kept {
-  readonly at: number;
-  readonly spans: ReadableSpan[];
-}
+/**
+ * Keeps finished spans; the oldest leave first. A ring without an index: every call writes, and hardly anybody reads, so a
+ * reader looks through all.
+ */
+export class SpanStore {
+  readonly #ring: ReadableSpan[] = [];
+  readonly #keptAt = new Float64Array(MOST_SPANS);
+  #next = 0;
 
-/** Keeps finished spans by trace; the oldest traces leave first. */
-export class SpanStore implements SpanProcessor {
-  readonly #traces = new Map<string, Kept>();
-  #count = 0;
-
-  onStart(): void {
-    // Only finished spans are kept.
+  /** Keeps a span. */
+  add(span: ReadableSpan): void {
+    // The ring grows until it is full: a service that does little holds little.
+    this.#ring[this.#next] = span;
+    this.#keptAt[this.#next] = Date.now();
+    this.#next = (this.#next + 1) % MOST_SPANS;
   }
 
-  onEnd(span: ReadableSpan): void {
-    const { traceId } = span.spanContext();
-    let kept = this.#traces.get(traceId);
-    if (!kept) this.#traces.set(traceId, (kept = { at: Date.now(), spans: [] }));
-    kept.spans.push(span);
-    this.#count += 1;
-    this.#forget();
-  }
-
-  /** The spans of a trace that this process recorded. */
+  /** The spans of a trace that this process recorded, in the order in which they ended. */
   read(traceId: string): Span[] {
-    return (this.#traces.get(traceId)?.spans ?? []).map(toMessage);
-  }
-
-  forceFlush(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  shutdown(): Promise<void> {
-    this.#traces.clear();
-    return Promise.resolve();
-  }
-
-  #forget(): void {
     const expired = Date.now() - KEEP_MS;
-    for (const [traceId, kept] of this.#traces) {
-      if (this.#count <= MOST_SPANS && kept.at > expired) return;
-      this.#traces.delete(traceId);
-      this.#count -= kept.spans.length;
+    const found: Span[] = [];
+    for (let i = 0; i < this.#ring.length; i++) {
+      // Once the ring is full, the oldest stands where the next goes.
+      const at = (this.#next + i) % this.#ring.length;
+      const span = this.#ring[at];
+      if (span?.spanContext().traceId === traceId && (this.#keptAt[at] ?? 0) > expired) found.push(toMessage(span));
     }
+    return found;
   }
 }
-
 const statuses = {
   [SpanStatusCode.UNSET]: SpanStatus.OK,
   [SpanStatusCode.OK]: SpanStatus.OK,

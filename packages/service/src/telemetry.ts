@@ -1,18 +1,14 @@
 // Traces: spans are kept in memory, and sent to a collector where the standard OTEL_* variables name one.
-import { context, type HrTime, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
+import { context, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  AlwaysOnSampler,
-  BatchSpanProcessor,
-  ParentBasedSampler,
-  type ReadableSpan,
-  type SpanProcessor,
-  TraceIdRatioBasedSampler,
-  TracerProvider,
-} from "@opentelemetry/sdk-trace";
+import { BatchSpanProcessor, type ReadableSpan, type SpanProcessor } from "@opentelemetry/sdk-trace";
 import type { Environment } from "./config.ts";
 import { SpanStore } from "./span-store.ts";
+import { IdGenerator } from "./tracing/ids.ts";
+import { samplerOf } from "./tracing/sampling.ts";
+import { toHrTime } from "./tracing/time.ts";
+import { LightTracerProvider } from "./tracing/tracer.ts";
 
 /** A span that a plugin measured itself, checked by its host. */
 export interface ForeignSpan {
@@ -39,7 +35,7 @@ export interface TelemetryOptions {
   readonly service: string;
   readonly instanceId: string;
   readonly version: string;
-  /** Read for `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_TRACES_SAMPLER_ARG`. */
+  /** Read for `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_TRACES_SAMPLER` and its `_ARG`. */
   readonly env: Environment;
 }
 
@@ -47,31 +43,27 @@ export interface TelemetryOptions {
 export async function startTelemetry({ service, instanceId, version, env }: TelemetryOptions): Promise<Telemetry> {
   const attributes = { "service.name": service, "service.instance.id": instanceId, "service.version": version };
   const spans = new SpanStore();
-  const processors: SpanProcessor[] = [spans];
+  /** Beside the store, which needs no more than the finished span. */
+  const processors: SpanProcessor[] = [];
   if (env["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) {
     // Loaded only where it is used: it costs a service a tenth of its start.
     const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
     processors.push(new BatchSpanProcessor({ exporter: new OTLPTraceExporter() }));
   }
-  const provider = new TracerProvider({
-    resource: resourceFromAttributes(attributes),
-    sampler: new ParentBasedSampler({ root: rootSampler(env["OTEL_TRACES_SAMPLER_ARG"]) }),
-    spanProcessors: processors,
-  });
+  const onEnd = (span: ReadableSpan): void => {
+    spans.add(span);
+    for (const processor of processors) processor.onEnd(span);
+  };
+  const resource = resourceFromAttributes(attributes);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  trace.setGlobalTracerProvider(provider);
+  trace.setGlobalTracerProvider(
+    new LightTracerProvider({ resource, onEnd, sampler: samplerOf(env), ids: new IdGenerator() }),
+  );
   return {
     spans,
-    recordForeignSpan: (name, span) => {
-      const readable = foreign(name, span);
-      for (const processor of processors) processor.onEnd(readable);
-    },
-    shutdown: () => provider.shutdown(),
+    recordForeignSpan: (name, span) => onEnd(foreign(name, span)),
+    shutdown: async () => void (await Promise.all(processors.map((processor) => processor.shutdown()))),
   };
-}
-
-function rootSampler(ratio: string | undefined): AlwaysOnSampler | TraceIdRatioBasedSampler {
-  return ratio === undefined || ratio === "" ? new AlwaysOnSampler() : new TraceIdRatioBasedSampler(Number(ratio));
 }
 
 function foreign(service: string, span: ForeignSpan): ReadableSpan {
@@ -96,9 +88,4 @@ function foreign(service: string, span: ForeignSpan): ReadableSpan {
     droppedEventsCount: 0,
     droppedLinksCount: 0,
   };
-}
-
-function toHrTime(ms: number): HrTime {
-  const seconds = Math.floor(ms / 1000);
-  return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
 }
