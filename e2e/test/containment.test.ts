@@ -29,14 +29,19 @@ test("a hostile plugin", async (t) => {
   const neighbour = { calls: 0, failures: [] as string[], running: true };
   const calling = (async () => {
     while (neighbour.running) {
-      const answer = await stack.request("POST", "/v1/plugins/clock/tools/get_current_time:call", {
-        body: { arguments: {} },
-      });
+      const answer = await stack
+        .request("POST", "/v1/plugins/clock/tools/get_current_time:call", { body: { arguments: {} } })
+        .catch((error: unknown) => ({ status: 0, text: String(error) }));
       neighbour.calls += 1;
       if (answer.status !== 200) neighbour.failures.push(answer.text);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   })();
+
+  t.after(async () => {
+    neighbour.running = false;
+    await calling;
+  });
 
   await t.test("does not see the host's files", async () => {
     const passwd = await said("read", { path: "/etc/passwd" });

@@ -57,14 +57,17 @@ test("kill −9 of any one process during use", async (t) => {
       assert.ok(pid);
       const killed = performance.now();
       process.kill(pid, "SIGKILL");
-      await waitUntil("the recovery", RECOVERY_MS, async () =>
-        (stack.pids()[name] ?? pid) !== pid && (await everythingWorks(stack, sessionId).catch(() => false))
-          ? true
-          : undefined,
-      );
+      try {
+        await waitUntil("the recovery", RECOVERY_MS, async () =>
+          (stack.pids()[name] ?? pid) !== pid && (await everythingWorks(stack, sessionId).catch(() => false))
+            ? true
+            : undefined,
+        );
+      } finally {
+        using = false;
+        await Promise.all(users);
+      }
       t.diagnostic(`${name}: works again after ${Math.round(performance.now() - killed)} ms`);
-      using = false;
-      await Promise.all(users);
       assert.deepEqual(strange, []);
     });
 });
