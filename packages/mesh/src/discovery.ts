@@ -61,18 +61,22 @@ export function serveDiscovery(options: DiscoveryOptions): void {
 /** How long replicas have to answer when they are counted, in milliseconds. */
 const COUNT_MS = 250;
 
-/** How many other replicas of a service take calls now: those that drain or have stepped aside do not count. */
+/**
+ * How many other replicas of a service there are.
+ * @param which `serving`: those that drain or have stepped aside do not count.
+ */
 export async function countOthers(
   connection: Connection,
   inbox: Inbox,
   name: string,
   instanceId: string,
+  which: "all" | "serving" = "serving",
 ): Promise<number> {
   const others = new Set<string>();
   const route = inbox.open((message) => {
     if (isNoResponders(message)) return;
     const { id, metadata } = JSON.parse(message.string()) as { id: string; metadata?: { serving?: string } };
-    if (id !== instanceId && metadata?.serving === "true") others.add(id);
+    if (id !== instanceId && (which === "all" || metadata?.serving === "true")) others.add(id);
   });
   connection.nats.publish(`$SRV.PING.${name}`, undefined, { reply: route.subject });
   await new Promise((resolve) => setTimeout(resolve, COUNT_MS));

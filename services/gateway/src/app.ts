@@ -1,4 +1,5 @@
 // The gateway, wired: what tests build, too.
+import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
 import type { Mesh, MeshLog } from "@warren/mesh";
 import type { Health } from "@warren/service";
@@ -11,27 +12,33 @@ import { hostCheck } from "./edge/host-check.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
 import { serveOpenApi } from "./edge/openapi.ts";
+import { serveLimits } from "./edge/limits.ts";
+import { listenLocally, type LocalSocket } from "./edge/local-socket.ts";
 import { servePackages } from "./edge/packages.ts";
 import { problemOf } from "./edge/problem.ts";
 import { RequestContexts } from "./edge/request-context.ts";
 import { serveContract } from "./edge/rest.ts";
-import { createServer } from "./edge/server.ts";
+import { bounds, createServer } from "./edge/server.ts";
 import { Assertions } from "./identity/assertions.ts";
 import { ClientAddress } from "./identity/client-address.ts";
 import { CredentialVerifier } from "./identity/credentials.ts";
 import { JwtVerifier } from "./identity/jwt.ts";
+import { LocalTrust, readLocalToken } from "./identity/local-trust.ts";
 import { Authenticator } from "./identity/token.ts";
 import { type Limiter, memoryLimiter, RedisLimiter } from "./limits/limiter.ts";
+import { LiveGateways } from "./limits/live-gateways.ts";
 import type { Policy } from "./limits/policy.ts";
+import { POLICY_KEY, PolicySource } from "./limits/policy-source.ts";
 import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert">;
+export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas">;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
-  readonly policy: Policy;
+  /** Limits that hold whatever file and mesh say. Absent: theirs, as they change. */
+  readonly policy?: Policy;
   readonly mesh: GatewayMesh;
   readonly state: GatewayState;
   /** The gateway's own probes; it adds that of its limits. */
@@ -72,7 +79,19 @@ const HEARTBEAT_MS = 15_000;
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
   const { config, mesh, state, log, redis, version, services } = deps;
   const metrics = createMetrics(deps.processMetrics ?? false);
-  const limiter = await openLimiter(deps, metrics);
+  const source = new PolicySource({
+    file: config.limitsFile,
+    bucket: state.config,
+    log,
+    onReload: metrics.policyReload,
+  });
+  const gateways = new LiveGateways(
+    () => mesh.countReplicas(),
+    (count) => metrics.gateways.set(count),
+  );
+  const limiter = await openLimiter(deps, { metrics, source, gateways });
+  source.onChange(() => limiter.changed());
+  const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({
     jwt: new JwtVerifier(state.keys),
     credentials: new CredentialVerifier(state.credentials),
@@ -96,11 +115,21 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     authenticator,
     hosts: hostCheck(config),
     addresses: new ClientAddress(config.trustProxy),
-    decisions: metrics.decisions,
+    local,
+    decided: metrics.decided,
   });
   const { headersTimeoutMs } = deps;
   const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
   const { app, stopping } = server;
+  serveLimits(app, {
+    source,
+    limiter,
+    gateways: () => gateways.count,
+    store: {
+      put: (policy) => state.configBucket.put(POLICY_KEY, policy),
+      delete: () => state.configBucket.delete(POLICY_KEY),
+    },
+  });
   const routes = contractRoutes(methods.values());
   serveContract(app, routes, {
     mesh,
@@ -116,30 +145,51 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   serveMetrics(app, metrics);
   serveOpenApi(app, routes, version);
   await app.ready();
+  let socket: LocalSocket | undefined;
 
   return {
     metrics,
-    listen: () => app.listen({ host: config.host, port: config.port }),
-    drain: (graceMs) => server.stop(graceMs),
+    listen: async () => {
+      const address = await app.listen({ host: config.host, port: config.port });
+      if (config.socket !== undefined) socket = await listenLocally(config.socket, app.server as Server, local, bounds);
+      void gateways.refresh();
+      return address;
+    },
+    drain: (graceMs) => {
+      socket?.close();
+      return server.stop(graceMs);
+    },
     close: () => {
       limiter.close();
+      source.close();
+      gateways.close();
       redis?.disconnect();
       for (const forget of unwatch) forget();
-      for (const watched of [state.keys, state.credentials, state.revocations]) watched.close();
+      for (const watched of [state.keys, state.credentials, state.revocations, state.config]) watched.close();
     },
   };
 }
 
-async function openLimiter(deps: GatewayDependencies, metrics: Metrics): Promise<Limiter> {
-  const { policy, redis, redisTimeoutMs, log } = deps;
+async function openLimiter(
+  deps: GatewayDependencies,
+  { metrics, source, gateways }: { metrics: Metrics; source: PolicySource; gateways: LiveGateways },
+): Promise<Limiter> {
+  const { redis, redisTimeoutMs: timeoutMs, log } = deps;
+  const policy = (): Policy => deps.policy ?? source.current;
   if (redis === undefined) {
     metrics.limiterDegraded.set(1);
     log.warn({}, "WARREN_REDIS_URL is not set: limits are counted in this process's memory, for this gateway alone");
     return memoryLimiter(policy);
   }
-  const store = new RedisStore(redis, redisTimeoutMs);
-  const onDegraded = (degraded: boolean): void => metrics.limiterDegraded.set(degraded ? 1 : 0);
-  const limiter = new RedisLimiter({ policy, store, log, onDegraded });
+  const store = new RedisStore(redis, { timeoutMs, onRoundTrip: metrics.roundTrip });
+  const limiter = new RedisLimiter({
+    policy,
+    store,
+    log,
+    onDegraded: (degraded) => metrics.limiterDegraded.set(degraded ? 1 : 0),
+    onDecided: metrics.decidedBy,
+    gateways: () => gateways.count,
+  });
   redis.on("error", () => {
     // Told by the breaker, once, with what it means.
   });

@@ -1,7 +1,5 @@
 // Every setting of the gateway, and where it comes from.
-import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { defaultPolicy, parsePolicy, type Policy } from "./limits/policy.ts";
 
 const list = z.string().transform((text) =>
   text
@@ -60,23 +58,21 @@ export const gatewayConfig = z.object({
     .string()
     .min(1)
     .optional()
-    .describe("A JSON file with the limits, in place of the defaults")
+    .describe("A JSON file with the limits, in place of the defaults; read again when it changes")
     .meta({ env: "WARREN_LIMITS_FILE" }),
+  socket: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Path of a Unix socket to listen on as well, whose callers are trusted as local")
+    .meta({ env: "WARREN_HTTP_SOCKET" }),
+  localTokenFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File (mode 0600) with the secret by which callers on this machine are trusted as local")
+    .meta({ env: "WARREN_HTTP_LOCAL_TOKEN_FILE" }),
 });
 
 /** The settings as the gateway gets them. */
 export type GatewayConfig = z.output<typeof gatewayConfig>;
-
-/**
- * The limits that the settings name.
- * @throws Error naming the file and what is wrong in it.
- */
-export function loadPolicy({ limitsFile }: Pick<GatewayConfig, "limitsFile">): Policy {
-  if (limitsFile === undefined) return parsePolicy(defaultPolicy);
-  try {
-    return parsePolicy(JSON.parse(readFileSync(limitsFile, "utf8")));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
-    throw new Error(`WARREN_LIMITS_FILE: ${limitsFile} holds no valid limits: ${why}`, { cause });
-  }
-}

@@ -2,8 +2,8 @@
 import { services } from "@warren/mesh/policy";
 import { runService } from "@warren/service";
 import { buildGateway } from "./app.ts";
-import { gatewayConfig, loadPolicy } from "./config.ts";
-import { connectRedis } from "./limits/redis-store.ts";
+import { gatewayConfig } from "./config.ts";
+import { connectRedis } from "./limits/redis-client.ts";
 import { openState } from "./state.ts";
 
 await runService({
@@ -13,7 +13,6 @@ await runService({
   start: async ({ config, mesh, log, health }) => {
     const gateway = await buildGateway({
       config,
-      policy: loadPolicy(config),
       mesh,
       state: await openState(mesh),
       health,

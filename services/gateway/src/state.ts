@@ -1,5 +1,5 @@
 // What the gateway reads of the mesh's state, kept fresh by watches, and where it adds packages.
-import { jsonCodec, type KvCache, type Mesh, type ObjectBucket } from "@warren/mesh";
+import { bytesCodec, jsonCodec, type Kv, type KvCache, type Mesh, type ObjectBucket } from "@warren/mesh";
 import type { Credential } from "./identity/credentials.ts";
 import type { SigningKey } from "./identity/jwt.ts";
 
@@ -15,17 +15,21 @@ export interface GatewayState {
   /** Revoked devices by id. */
   readonly revocations: Watched<object>;
   readonly packages: Pick<ObjectBucket, "put" | "has">;
+  /** The gateways' own configuration, by name. */
+  readonly config: Watched<Uint8Array>;
+  readonly configBucket: Pick<Kv<Uint8Array>, "put" | "delete">;
 }
 
 /** Opens the state. Resolves when every copy is complete: from then on no token is judged by half of it. */
 export async function openState(mesh: Mesh): Promise<GatewayState> {
   const watch = async <T>(name: "auth_keys" | "auth_credentials" | "auth_revocations"): Promise<KvCache<T>> =>
     (await mesh.kv(name, jsonCodec<T>())).cached();
-  const [keys, credentials, revocations, packages] = await Promise.all([
+  const [keys, credentials, revocations, packages, configBucket] = await Promise.all([
     watch<SigningKey>("auth_keys"),
     watch<Credential>("auth_credentials"),
     watch<object>("auth_revocations"),
     mesh.objects("plugin_packages"),
+    mesh.kv("gateway_config", bytesCodec),
   ]);
-  return { keys, credentials, revocations, packages };
+  return { keys, credentials, revocations, packages, configBucket, config: await configBucket.cached() };
 }

@@ -63,6 +63,7 @@ export const state = {
   agent_sessions: { name: "agent_sessions", kind: "stream", maxBytes: 1024 * MiB },
   agent_session_index: { name: "agent_session_index", kind: "kv", maxBytes: 128 * MiB },
   agent_turns: { name: "agent_turns", kind: "kv", maxBytes: 16 * MiB, ttlMs: 10_000 },
+  gateway_config: { name: "gateway_config", kind: "kv", maxBytes: MiB },
   audit: { name: "audit", kind: "events", maxBytes: 256 * MiB, ttlMs: 365 * DAY_MS },
   dead_letters: { name: "dead_letters", kind: "events", maxBytes: 64 * MiB, ttlMs: 30 * DAY_MS },
 } as const satisfies Record<string, StateSpec>;
@@ -80,7 +81,7 @@ export const services = {
     calls: [AUTH, AGENT, PLUGINS, SECRETS, TELEMETRY],
     publishes: ["system.>"],
     subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
-    owns: [],
+    owns: ["gateway_config"],
     reads: ["auth_keys", "auth_credentials", "auth_revocations", "audit", "dead_letters"],
     writes: ["plugin_packages"],
     feeds: [],

@@ -1,11 +1,12 @@
 // What stands before every route: host, token, limits, authorization, in this order; and before any of the body is read.
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Counter } from "prom-client";
 import { holds, PUBLIC_SCOPE, ScopeMissing } from "../identity/authorize.ts";
-import { addressKey, type ClientAddress } from "../identity/client-address.ts";
+import type { ClientAddress } from "../identity/client-address.ts";
 import type { Identity } from "../identity/identity.ts";
+import type { LocalTrust } from "../identity/local-trust.ts";
 import type { Authenticator } from "../identity/token.ts";
 import { limitHeaders } from "../limits/headers.ts";
+import type { Hold } from "../limits/holds.ts";
 import type { Limiter, LimitOutcome } from "../limits/limiter.ts";
 import type { LimitSubject } from "../limits/policy.ts";
 import type { HostCheck } from "./host-check.ts";
@@ -34,8 +35,10 @@ export interface AdmissionDependencies {
   readonly hosts: HostCheck;
   readonly authenticator: Authenticator;
   readonly addresses: ClientAddress;
+  readonly local: LocalTrust;
   readonly limiter: Limiter;
-  readonly decisions: Counter<"policy" | "outcome">;
+  /** Told of each decision of a limit. */
+  readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
   readonly unknown: UnknownRoutes;
 }
 
@@ -47,6 +50,7 @@ const UNKNOWN_ROUTE: RoutePolicy = { template: "unknown", scope: PUBLIC_SCOPE, l
 export class Admission {
   readonly #deps: AdmissionDependencies;
   readonly #admitted = new WeakMap<FastifyRequest["raw"], Admitted>();
+  readonly #holds = new WeakMap<FastifyRequest["raw"], Hold>();
 
   constructor(deps: AdmissionDependencies) {
     this.#deps = deps;
@@ -57,6 +61,18 @@ export class Admission {
     const admitted = this.#admitted.get(request.raw);
     if (admitted === undefined) throw new Error("A request reached its handler without admission");
     return admitted;
+  }
+
+  /**
+   * Whether somebody wants to know how many tokens the model used for a request; then {@link used} is to be told.
+   */
+  counts(request: FastifyRequest): boolean {
+    return this.#holds.has(request.raw);
+  }
+
+  /** Sets right what token budgets have reserved for a request. */
+  used(request: FastifyRequest, tokens: number): void {
+    this.#holds.get(request.raw)?.used(tokens);
   }
 
   /** @throws Problem, Unauthenticated, AmbiguousToken or ScopeMissing for a request that is not let in. */
@@ -73,9 +89,10 @@ export class Admission {
     hosts(request.raw);
     // A bad token is told only after the limits have counted it: guessing is limited like everything else.
     const { identity, failure } = policy.scope === PUBLIC_SCOPE ? {} : await this.#identify(request);
-    const subject = subjectOf(identity, address, policy);
+    const subject = subjectOf(identity, this.#limitedAddress(request, address), policy);
     const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
-    this.#enforce(await limiter.check(subject, guarded), reply);
+    const checked = limiter.check(subject, guarded);
+    this.#enforce(checked instanceof Promise ? await checked : checked, request, reply);
     if (!known) throw unknown.problemOf(request);
     if (failure !== undefined) throw failure;
     if (identity !== undefined && !holds(identity, policy.scope)) throw new ScopeMissing(policy.scope);
@@ -90,8 +107,9 @@ export class Admission {
     const { limiter, addresses } = this.#deps;
     const { identity } = await this.#identify(request);
     const template = request.routeOptions.config.policy?.template ?? UNKNOWN_ROUTE.template;
-    const subject = subjectOf(identity, addresses.of(request.raw), { ...UNKNOWN_ROUTE, template });
-    this.#enforce(await limiter.check(subject, false), reply);
+    const address = this.#limitedAddress(request, addresses.of(request.raw));
+    const subject = subjectOf(identity, address, { ...UNKNOWN_ROUTE, template });
+    this.#enforce(await limiter.check(subject, false), request, reply);
     return identity;
   }
 
@@ -103,22 +121,33 @@ export class Admission {
     }
   }
 
-  #enforce({ verdict, decisions, shared }: LimitOutcome, reply: FastifyReply): void {
-    for (const { limit, allowed } of decisions) {
-      const outcome = allowed ? "allowed" : limit.shadow ? "shadow_denied" : "denied";
-      this.#deps.decisions.inc({ policy: limit.name, outcome });
-    }
+  /** Limits by address hold for everybody but a caller of this machine whom the explicit local mode trusts. */
+  #limitedAddress(request: FastifyRequest, address: string): string | undefined {
+    return this.#deps.local.trusts(request.raw) ? undefined : address;
+  }
+
+  #enforce(outcome: LimitOutcome, request: FastifyRequest, reply: FastifyReply): void {
+    const { verdict, decisions, shared, hold } = outcome;
+    for (const { limit, allowed } of decisions)
+      this.#deps.decided(limit.name, allowed ? "allowed" : limit.shadow ? "shadow_denied" : "denied");
+    if (hold) this.#keepUntilEnd(hold, request, reply);
     if (verdict === "unavailable")
       throw unavailable("The limits of this route cannot be checked now", 1, "LIMITS_UNAVAILABLE");
-    if (verdict === "denied") throw quotaExceeded(decisions);
+    if (verdict === "denied") throw quotaExceeded(outcome);
     // Counters of this process alone would tell the client less than the truth.
-    if (shared) void reply.headers(limitHeaders(decisions));
+    if (shared) void reply.headers(limitHeaders(outcome));
+  }
+
+  #keepUntilEnd(hold: Hold, request: FastifyRequest, reply: FastifyReply): void {
+    this.#holds.set(request.raw, hold);
+    // A request that failed before its response began has not been answered by a model.
+    reply.raw.once("close", () => hold.end(!reply.raw.headersSent || reply.raw.statusCode >= 400));
   }
 }
 
-function subjectOf(identity: Identity | undefined, address: string, policy: RoutePolicy): LimitSubject {
+function subjectOf(identity: Identity | undefined, address: string | undefined, policy: RoutePolicy): LimitSubject {
   return {
-    address: addressKey(address),
+    address,
     principal: identity?.principal,
     tenant: identity?.tenant,
     limitClass: policy.limitClass,

@@ -47,6 +47,8 @@ export interface StreamOptions {
   /** Makes of a failure after the start what the client may see of it. */
   readonly problemOf: (thrown: unknown) => Problem;
   readonly requestId: string;
+  /** Sees each message. */
+  readonly observe?: ((json: JsonValue) => void) | undefined;
   /** Called once the status is sent: from there on a failure is an event. */
   readonly onStart: () => void;
 }
@@ -71,7 +73,9 @@ export async function writeStream(options: StreamOptions): Promise<void> {
     for (;;) {
       const { value, done } = await next;
       if (done || response.destroyed) break;
-      if (!response.write(format.event(type, bytesToJson(type, value)))) await drained(response);
+      const json = bytesToJson(type, value);
+      options.observe?.(json);
+      if (!response.write(format.event(type, json))) await drained(response);
       next = messages.next();
     }
   } catch (error) {

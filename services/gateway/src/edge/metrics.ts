@@ -2,12 +2,22 @@
 import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { PUBLIC_SCOPE } from "../identity/authorize.ts";
+import type { DecidedBy } from "../limits/limiter.ts";
 import type { RequestEnd } from "./request-context.ts";
 
 /** The gateway's metrics, in a registry of their own. */
 export interface Metrics {
   readonly registry: Registry;
-  readonly decisions: Counter<"policy" | "outcome">;
+  /** Tells of a limit's decision. */
+  readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
+  /** Tells how a request was decided. */
+  readonly decidedBy: (by: DecidedBy) => void;
+  /** Tells of a round trip to Redis. */
+  readonly roundTrip: (operations: number, seconds: number) => void;
+  /** Tells of an attempt to change the policy. */
+  readonly policyReload: (outcome: "changed" | "refused") => void;
+  /** Gateways that live. */
+  readonly gateways: Gauge;
   /** Tells of each finished request. */
   ended(end: RequestEnd): void;
   /** 1 while limits are counted by this gateway for itself. */
@@ -16,6 +26,7 @@ export interface Metrics {
   readonly active: Gauge;
 }
 
+const ROUND_TRIP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 
 /** Makes the metrics. @param processMetrics Also those of the process: memory, CPU, event loop. */
@@ -30,14 +41,45 @@ export function createMetrics(processMetrics: boolean): Metrics {
     buckets: SECONDS,
     registers,
   });
+  const decisions = new Counter({
+    name: "warren_limit_decisions_total",
+    help: "Decisions of each limit",
+    labelNames: ["policy", "outcome"] as const,
+    registers,
+  });
+  const requests = new Counter({
+    name: "warren_limiter_requests_total",
+    help: "Requests by who decided: redis, a lease, a denial that was known, this gateway's memory",
+    labelNames: ["by"] as const,
+    registers,
+  });
+  const roundTrips = new Histogram({
+    name: "warren_limiter_redis_seconds",
+    help: "Round trips to Redis, also those that failed",
+    buckets: ROUND_TRIP_SECONDS,
+    registers,
+  });
+  const operations = new Counter({
+    name: "warren_limiter_redis_operations_total",
+    help: "Operations that round trips carried",
+    registers,
+  });
+  const reloads = new Counter({
+    name: "warren_limit_policy_reloads_total",
+    help: "Attempts to change the limits",
+    labelNames: ["outcome"] as const,
+    registers,
+  });
   return {
     registry,
-    decisions: new Counter({
-      name: "warren_limit_decisions_total",
-      help: "Decisions of each limit",
-      labelNames: ["policy", "outcome"] as const,
-      registers,
-    }),
+    decided: children((policy: string, outcome: string) => decisions.labels(policy, outcome)),
+    decidedBy: children((by: string) => requests.labels(by)),
+    roundTrip: (count, seconds) => {
+      roundTrips.observe(seconds);
+      operations.inc(count);
+    },
+    policyReload: (outcome) => reloads.inc({ outcome }),
+    gateways: new Gauge({ name: "warren_limiter_gateways", help: "Gateways that share the limits", registers }),
     limiterDegraded: new Gauge({
       name: "warren_limiter_degraded",
       help: "1 while limits are counted by this gateway for itself",
@@ -46,6 +88,19 @@ export function createMetrics(processMetrics: boolean): Metrics {
     active: new Gauge({ name: "http_server_active_requests", help: "Requests that are being served", registers }),
     ended: ({ method, route, status, seconds }) =>
       duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
+  };
+}
+
+/** Counts by labels. A counter's child is looked up once: finding it costs more than counting. */
+function children<Labels extends string[]>(
+  childOf: (...labels: Labels) => { inc(): void },
+): (...labels: Labels) => void {
+  const known = new Map<string, { inc(): void }>();
+  return (...labels) => {
+    const key = labels.join(" ");
+    let child = known.get(key);
+    if (child === undefined) known.set(key, (child = childOf(...labels)));
+    child.inc();
   };
 }
 

@@ -1,8 +1,7 @@
 // Every error that leaves the gateway: application/problem+json (RFC 9457).
 import { JsonMismatch } from "@warren/contract";
 import { RpcError, StatusCode, statusName } from "@warren/mesh";
-import { denialsOf, limitHeaders, retryAfterSeconds } from "../limits/headers.ts";
-import type { LimitDecision } from "../limits/store.ts";
+import { denialsOf, type Limited, limitHeaders, retryAfterSeconds } from "../limits/headers.ts";
 import { AmbiguousToken, Unauthenticated } from "../identity/identity.ts";
 import { ScopeMissing } from "../identity/authorize.ts";
 
@@ -108,15 +107,15 @@ export function invalidFields(errors: readonly FieldError[]): Problem {
 }
 
 /** A request over its limits. */
-export function quotaExceeded(decisions: readonly LimitDecision[]): Problem {
-  const denials = denialsOf(decisions);
+export function quotaExceeded(limited: Limited): Problem {
+  const denials = denialsOf(limited.decisions);
   const names = denials.map(({ limit }) => limit.name);
   return new Problem(429, {
     code: "QUOTA_EXCEEDED",
     type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
     title: "Quota exceeded",
     detail: `Over the limit ${names.join(", ")}: try again in ${retryAfterSeconds(denials)} s`,
-    headers: limitHeaders(decisions),
+    headers: limitHeaders(limited),
     members: { "violated-policies": names },
   });
 }

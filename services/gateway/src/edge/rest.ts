@@ -10,6 +10,7 @@ import type { Admission } from "./admission.ts";
 import { serverSentEvents, type StreamFormat, writeStream } from "./event-stream.ts";
 import { badRequest, type Problem } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
+import { tokensUsed } from "./usage.ts";
 import type { ContractRoute } from "./routes.ts";
 import { type MeshRequest, readRequest } from "./transcode.ts";
 
@@ -58,8 +59,9 @@ async function serve(
   const options = optionsOf(request, reply.raw, deps);
   if (streaming)
     return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
-  const answer = await ask(method, call, options, deps);
-  return reply.type("application/json; charset=utf-8").send(JSON.stringify(bytesToJson(method.output, answer)));
+  const answer = bytesToJson(method.output, await ask(method, call, options, deps));
+  countTokens(answer, request, deps);
+  return reply.type("application/json; charset=utf-8").send(JSON.stringify(answer));
 }
 
 /** One replica's answer, or those of all of them, which protobuf merges by concatenation. */
@@ -94,12 +96,19 @@ async function stream(
     heartbeatMs: deps.heartbeatMs,
     problemOf: deps.problemOf,
     requestId: deps.contexts.of(request.raw).id,
+    observe: deps.admission.counts(request) ? (json) => countTokens(json, request, deps) : undefined,
     onStart: () => {
       // From here on the response is written by hand, under the headers gathered so far.
       void reply.hijack();
     },
   });
   return reply;
+}
+
+/** Token budgets are set right by what the agent says the model used. */
+function countTokens(json: JsonValue, request: FastifyRequest, { admission }: RestDependencies): void {
+  const tokens = admission.counts(request) ? tokensUsed(json) : undefined;
+  if (tokens !== undefined) admission.used(request, tokens);
 }
 
 function optionsOf(request: FastifyRequest, response: ServerResponse, deps: RestDependencies): CallOptions {

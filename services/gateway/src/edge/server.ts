@@ -33,7 +33,7 @@ export interface HttpServer {
 }
 
 /** Against clients that send slowly or too much. Milliseconds and bytes. */
-const bounds = {
+export const bounds = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 120_000,

@@ -60,16 +60,16 @@ function plainAddress(text: string): string {
 }
 
 /**
- * What limits count an address by: IPv4 as it is; IPv6 by its /64, since whoever has one address has the whole network.
- * Always short, whatever it is given.
+ * What limits count an address by: IPv4 as it is; IPv6 by a network of it, since whoever has one address has its /64, and
+ * often more. Undefined: a wider network than /64 of what is no IPv6 address. Always short, whatever it is given.
  */
-export function addressKey(address: string): string {
+export function networkKey(address: string, prefix = 64): string | undefined {
   const groups = address.includes(":") ? groupsOf(address) : undefined;
-  if (!groups) return isIPv4(address) ? address : NO_ADDRESS;
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.toString(16))
-    .join(":")}::/64`;
+  if (!groups) return prefix < 64 ? undefined : isIPv4(address) ? address : NO_ADDRESS;
+  const whole = groups.slice(0, Math.ceil(prefix / 16));
+  const bits = prefix % 16;
+  if (bits > 0) whole.push((whole.pop() ?? 0) & (0xffff << (16 - bits)) & 0xffff);
+  return `${whole.map((group) => group.toString(16)).join(":")}::/${prefix}`;
 }
 
 /** The eight groups of an IPv6 address (RFC 4291 §2.2); undefined when it is none. */

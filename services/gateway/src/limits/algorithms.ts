@@ -5,83 +5,139 @@
 // Sliding window: estimate = previous·(1 − f) + current, f being the elapsed fraction of the current window.
 import type { Limit } from "./policy.ts";
 
-/** What is kept of one counter. A bucket: its level (requests), and when (µs) it was that. A window: index, previous and current count. */
-export type LimitState =
-  | readonly [at: number, level: number]
-  | readonly [index: number, previous: number, current: number];
+/** What is kept of one counter. */
+export interface Counter {
+  /** Bucket: when (µs) the level was true. Window: its index. */
+  readonly at: number;
+  /** Bucket: 0. Window: the count of the one before. */
+  readonly previous: number;
+  /** Bucket: its level. Window: its count. */
+  readonly current: number;
+  /** What was leased out in slot `leaseSlot` of {@link LEASE_MICROS}, and in the one before. */
+  readonly leaseSlot: number;
+  readonly leasedBefore: number;
+  readonly leasedNow: number;
+}
 
-/** One limit's answer to one request. Times are microseconds from now. */
-export interface Verdict {
-  readonly allowed: boolean;
-  /** Requests left, before and after this one. */
-  readonly remainingBefore: number;
-  readonly remainingAfter: number;
+/** Where a counter stands at one moment. Times are microseconds from then. */
+export interface Reading {
+  /** The counter, moved on to now. */
+  readonly counter: Counter;
+  /** How much is used: the bucket's level, the window's estimate. */
+  readonly used: number;
+  /** How much may be used: the quota, less what is set aside for leases. */
+  readonly most: number;
   /** Until the quota is whole again (bucket), or the window ends. */
-  readonly resetBefore: number;
-  readonly resetAfter: number;
-  /** Until the same request would pass; 0 when it passes now. */
-  readonly retry: number;
-  /** What to keep if the request goes ahead, and for how long. */
-  readonly next: LimitState;
+  readonly reset: number;
+  /** How long it has to be kept. */
   readonly ttl: number;
 }
 
-/** Judges one request at `now` (µs since 1970) by one limit. */
-export function judge(limit: Limit, state: LimitState | undefined, now: number): Verdict {
-  return limit.algorithm === "bucket" ? judgeBucket(limit, state, now) : judgeWindow(limit, state, now);
+/** How long a gateway may spend from what it leased, in microseconds. */
+export const LEASE_MICROS = 200_000;
+/** In requests: above what sums of fractions lose, below what anybody could notice. */
+export const EPSILON = 0.000001;
+
+/** Reads a counter at `now` (µs since 1970). */
+export function read(limit: Limit, counter: Counter | undefined, now: number): Reading {
+  return limit.algorithm === "bucket" ? readBucket(limit, counter, now) : readWindow(limit, counter, now);
 }
 
-/** In requests: above what sums of fractions lose, below what anybody could notice. */
-const EPSILON = 0.000001;
-
-function judgeBucket({ limit, periodMicros, burst, cost }: Limit, state: LimitState | undefined, now: number): Verdict {
-  const step = periodMicros / limit;
-  const [at, kept] = state ?? [now, 0];
+function readBucket(limit: Limit, counter: Counter | undefined, now: number): Reading {
+  const step = limit.periodMicros / limit.limit;
+  const at = counter?.at ?? now;
   // From further ahead than the whole burst lasts: a clock that was set back left it behind.
-  const level = at - now > burst * step ? 0 : Math.max(0, kept - Math.max(0, now - at) / step);
-  const after = level + cost;
-  const allowed = after <= burst + EPSILON;
+  const level = at - now > limit.burst * step ? 0 : Math.max(0, (counter?.current ?? 0) - Math.max(0, now - at) / step);
   return {
-    allowed,
-    retry: allowed ? 0 : (after - burst) * step,
-    remainingBefore: Math.floor(burst - level + EPSILON),
-    resetBefore: level * step,
-    remainingAfter: Math.floor(burst - after + EPSILON),
-    resetAfter: after * step,
-    next: [now, after],
-    ttl: after * step,
+    counter: { ...leasesOf(counter), at: now, previous: 0, current: level },
+    used: level,
+    most: limit.burst - limit.reserve,
+    reset: level * step,
+    ttl: level * step,
   };
 }
 
-function judgeWindow(
-  { limit, periodMicros: period, cost }: Limit,
-  state: LimitState | undefined,
-  now: number,
-): Verdict {
+function readWindow(limit: Limit, counter: Counter | undefined, now: number): Reading {
+  const period = limit.periodMicros;
   const index = Math.floor(now / period);
   const elapsed = now - index * period;
-  const [at = -1, kept = 0, count = 0] = state ?? [];
+  const at = counter?.at ?? -1;
   // The next window's: a clock that was set back a little. From further ahead: forgotten.
   const present = at === index || at === index + 1;
-  const previous = present ? kept : at === index - 1 ? count : 0;
-  const current = present ? count : 0;
-  const fraction = elapsed / period;
-  const estimate = previous * (1 - fraction) + current;
-  const allowed = estimate + cost <= limit + EPSILON;
-  let retry = 0;
-  if (!allowed) {
-    // Within this window the estimate falls as the previous one fades; else as this one fades in the next.
-    if (current + cost <= limit) retry = (1 - (limit - cost - current) / previous - fraction) * period;
-    else retry = period - elapsed + Math.max(0, 1 - (limit - cost) / current) * period;
-  }
+  const previous = present ? (counter?.previous ?? 0) : at === index - 1 ? (counter?.current ?? 0) : 0;
+  const current = present ? (counter?.current ?? 0) : 0;
   return {
-    allowed,
-    retry,
-    remainingBefore: Math.max(0, Math.floor(limit - estimate + EPSILON)),
-    resetBefore: period - elapsed,
-    remainingAfter: Math.max(0, Math.floor(limit - estimate - cost + EPSILON)),
-    resetAfter: period - elapsed,
-    next: [index, previous, current + cost],
+    counter: { ...leasesOf(counter), at: index, previous, current },
+    used: previous * (1 - elapsed / period) + current,
+    most: limit.limit - limit.reserve,
+    reset: period - elapsed,
     ttl: 2 * period - elapsed,
   };
+}
+
+function leasesOf(counter: Counter | undefined): Pick<Counter, "leaseSlot" | "leasedBefore" | "leasedNow"> {
+  return {
+    leaseSlot: counter?.leaseSlot ?? 0,
+    leasedBefore: counter?.leasedBefore ?? 0,
+    leasedNow: counter?.leasedNow ?? 0,
+  };
+}
+
+/** Until a request of `cost` would pass, in microseconds; 0 when it passes now. */
+export function retryAfter(limit: Limit, reading: Reading, cost: number): number {
+  const { used, most, counter, reset } = reading;
+  if (used + cost <= most + EPSILON) return 0;
+  if (limit.algorithm === "bucket") return ((used + cost - most) * limit.periodMicros) / limit.limit;
+  const period = limit.periodMicros;
+  const fraction = (period - reset) / period;
+  // Within this window the estimate falls as the previous one fades; else as this one fades in the next.
+  if (counter.current + cost <= most)
+    return (1 - (most - cost - counter.current) / counter.previous - fraction) * period;
+  return reset + Math.max(0, 1 - (most - cost) / counter.current) * period;
+}
+
+/** The counter with `amount` more used. */
+export function spend(limit: Limit, reading: Reading, amount: number): Reading {
+  const step = limit.algorithm === "bucket" ? limit.periodMicros / limit.limit : 0;
+  return {
+    ...reading,
+    counter: { ...reading.counter, current: reading.counter.current + amount },
+    used: reading.used + amount,
+    reset: reading.reset + amount * step,
+    ttl: reading.ttl + amount * step,
+  };
+}
+
+/** Sets right what was used at `from` (µs since 1970) by `difference`; more than was thought always counts. */
+export function correct(limit: Limit, reading: Reading, now: number, from: number, difference: number): Reading {
+  const { counter } = reading;
+  if (limit.algorithm === "bucket")
+    return read(limit, { ...counter, current: Math.max(0, counter.current + difference) }, now);
+  const index = Math.floor(from / limit.periodMicros);
+  if (index === counter.at - 1)
+    return read(limit, { ...counter, previous: Math.max(0, counter.previous + difference) }, now);
+  if (index === counter.at || difference > 0)
+    return read(limit, { ...counter, current: Math.max(0, counter.current + difference) }, now);
+  return reading;
+}
+
+/**
+ * Leases out up to `want`: never more than the reserve in two slots, hence in any stretch of {@link LEASE_MICROS}, to
+ * however many gateways; and no more than half of what is left, so that those without a lease get theirs.
+ */
+export function lease(
+  limit: Limit,
+  reading: Reading,
+  now: number,
+  want: number,
+): { granted: number; reading: Reading } {
+  const slot = Math.floor(now / LEASE_MICROS);
+  const { leaseSlot, leasedBefore, leasedNow } = reading.counter;
+  const present = leaseSlot === slot || leaseSlot === slot + 1;
+  const before = present ? leasedBefore : leaseSlot === slot - 1 ? leasedNow : 0;
+  const inSlot = present ? leasedNow : 0;
+  const free = (reading.most - reading.used) / 2;
+  const granted = Math.max(0, Math.floor(Math.min(want, free, limit.reserve - before - inSlot)));
+  const counter = { ...reading.counter, leaseSlot: slot, leasedBefore: before, leasedNow: inSlot + granted };
+  return { granted, reading: spend(limit, { ...reading, counter }, granted) };
 }

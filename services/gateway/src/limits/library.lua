@@ -1,92 +1,228 @@
--- Decides every limit of one request in one step, all or nothing, on the server's clock.
--- KEYS: one counter per limit. ARGV: six values per limit: algorithm (b or w), limit, period in microseconds, burst,
--- cost, shadow (1 or 0). Reply: the time, then per limit: allowed, remaining, reset, retry (microseconds).
--- The same arithmetic as algorithms.ts, step by step; a test holds the two against each other.
+-- Runs the operations of a batch in one step on the server's clock: decides requests, each by all of its limits or none;
+-- leases quota out; ends, keeps and sets right what requests hold.
+-- KEYS: each counter once; of a limit that holds something, the sorted set of its holds comes right after it.
+-- ARGV: the operations, one after the other:
+--   d <n> <hold>, then n times <key> <spec> <cost>: decides one request. p: the same, and spends nothing.
+--   g <key> <spec> <want> <returned> <from>: takes back what a lease of that time left, and leases up to so much.
+--   s <key> <spec> <member> <from> <reserved> <used>: sets right what was reserved.
+--   x <key> <member>: gives a place back. k <key> <member> <hold>: keeps a place or a reservation for so long again.
+-- A key is its index in KEYS; a spec is Limit.spec. Reply: the time; of d and p, for each limit, allowed, remaining, reset,
+-- retry (microseconds); of g granted, remaining, reset. The same arithmetic as algorithms.ts and memory-store.ts, step by
+-- step; a test holds the two against each other.
 
 -- In requests: above what sums of fractions lose, below what anybody could notice.
 local EPSILON = 0.000001
+local LEASE_MICROS = 200000
+-- A place that is free again is told to nobody: who was denied one may try again after this time.
+local PLACE_RETRY = 1000000
+-- Forgotten reservations that one request takes back, so that no request has to do it for all.
+local MOST_EXPIRED = 32
+local MOST_SPECS = 1000
+
+local specs, specs_held = {}, 0
+
+local function parse(text)
+  local known = specs[text]
+  if known then return known end
+  local kind, limit, period, burst, reserve, hold, shadow =
+    string.match(text, "^(%a) (%S+) (%S+) (%S+) (%S+) (%S+) (%d)$")
+  local spec = {
+    kind = kind, limit = tonumber(limit), period = tonumber(period), burst = tonumber(burst),
+    reserve = tonumber(reserve), hold = tonumber(hold), shadow = shadow == "1",
+  }
+  if specs_held >= MOST_SPECS then specs, specs_held = {}, 0 end
+  specs[text] = spec
+  specs_held = specs_held + 1
+  return spec
+end
 
 -- A level is kept with the time it was true at: a theoretical arrival time alone, at 10^15, holds no fraction of a
 -- microsecond, and a burst of one would then never fit.
-local function bucket(raw, now, limit, period, burst, cost)
-  local step = period / limit
-  local at, kept = now, 0
-  if raw then at, kept = struct.unpack("<dd", raw) end
-  -- From further ahead than the whole burst lasts: a clock that was set back left it behind.
-  local level = at - now > burst * step and 0 or math.max(0, kept - math.max(0, now - at) / step)
-  local after = level + cost
-  local allowed = after <= burst + EPSILON
-  return {
-    allowed = allowed,
-    retry = allowed and 0 or (after - burst) * step,
-    remaining_before = math.floor(burst - level + EPSILON),
-    reset_before = level * step,
-    remaining_after = math.floor(burst - after + EPSILON),
-    reset_after = after * step,
-    value = struct.pack("<dd", now, after),
-    ttl = after * step,
-  }
+local function unpack_counter(spec, raw)
+  local c = { at = nil, previous = 0, current = 0, slot = 0, before = 0, inslot = 0 }
+  if not raw then return c end
+  if spec.reserve > 0 then c.at, c.previous, c.current, c.slot, c.before, c.inslot = struct.unpack("<dddddd", raw)
+  elseif spec.kind == "b" then c.at, c.current = struct.unpack("<dd", raw)
+  else c.at, c.previous, c.current = struct.unpack("<ddd", raw) end
+  return c
 end
 
-local function window(raw, now, limit, period, cost)
+local function pack_counter(spec, c)
+  if spec.reserve > 0 then return struct.pack("<dddddd", c.at, c.previous, c.current, c.slot, c.before, c.inslot) end
+  if spec.kind == "b" then return struct.pack("<dd", c.at, c.current) end
+  return struct.pack("<ddd", c.at, c.previous, c.current)
+end
+
+-- Moves a counter on to now, and says how much is used and may be used.
+local function read(spec, c, now)
+  if spec.kind == "b" then
+    local step = spec.period / spec.limit
+    local at = c.at or now
+    -- From further ahead than the whole burst lasts: a clock that was set back left it behind.
+    local level = at - now > spec.burst * step and 0 or math.max(0, c.current - math.max(0, now - at) / step)
+    c.at, c.previous, c.current = now, 0, level
+    c.used, c.most, c.reset, c.ttl = level, spec.burst - spec.reserve, level * step, level * step
+    return
+  end
+  local period = spec.period
   local index = math.floor(now / period)
   local elapsed = now - index * period
-  local previous, current = 0, 0
-  if raw then
-    local at, p, c = struct.unpack("<ddd", raw)
-    -- The next window's: a clock that was set back a little. From further ahead: forgotten.
-    if at == index or at == index + 1 then previous, current = p, c
-    elseif at == index - 1 then previous = c end
+  -- The next window's: a clock that was set back a little. From further ahead: forgotten.
+  if c.at ~= index and c.at ~= index + 1 then
+    c.previous = c.at == index - 1 and c.current or 0
+    c.current = 0
   end
-  local fraction = elapsed / period
-  local estimate = previous * (1 - fraction) + current
-  local allowed = estimate + cost <= limit + EPSILON
-  local retry = 0
-  if not allowed then
-    if current + cost <= limit then
-      retry = (1 - (limit - cost - current) / previous - fraction) * period
-    else
-      retry = period - elapsed + math.max(0, 1 - (limit - cost) / current) * period
-    end
-  end
-  return {
-    allowed = allowed,
-    retry = retry,
-    remaining_before = math.max(0, math.floor(limit - estimate + EPSILON)),
-    reset_before = period - elapsed,
-    remaining_after = math.max(0, math.floor(limit - estimate - cost + EPSILON)),
-    reset_after = period - elapsed,
-    value = struct.pack("<ddd", index, previous, current + cost),
-    ttl = 2 * period - elapsed,
-  }
+  c.at = index
+  c.used, c.most = c.previous * (1 - elapsed / period) + c.current, spec.limit - spec.reserve
+  c.reset, c.ttl = period - elapsed, 2 * period - elapsed
 end
 
-local function decide(keys, args)
+local function retry_after(spec, c, cost)
+  if c.used + cost <= c.most + EPSILON then return 0 end
+  if spec.kind == "b" then return (c.used + cost - c.most) * spec.period / spec.limit end
+  local period = spec.period
+  local fraction = (period - c.reset) / period
+  if c.current + cost <= c.most then return (1 - (c.most - cost - c.current) / c.previous - fraction) * period end
+  return c.reset + math.max(0, 1 - (c.most - cost) / c.current) * period
+end
+
+local function spend(spec, c, amount)
+  c.current, c.used = c.current + amount, c.used + amount
+  if spec.kind == "b" then
+    local step = spec.period / spec.limit
+    c.reset, c.ttl = c.reset + amount * step, c.ttl + amount * step
+  end
+  c.dirty = true
+end
+
+-- Sets right what was used at `from`; more than was thought always counts.
+local function correct(spec, c, now, from, difference)
+  if spec.kind == "b" then
+    c.current = math.max(0, c.current + difference)
+  else
+    local index = math.floor(from / spec.period)
+    if index == c.at - 1 then c.previous = math.max(0, c.previous + difference)
+    elseif index == c.at or difference > 0 then c.current = math.max(0, c.current + difference)
+    else return end
+  end
+  read(spec, c, now)
+  c.dirty = true
+end
+
+local function lease(spec, c, now, want)
+  local slot = math.floor(now / LEASE_MICROS)
+  local before, inslot = 0, 0
+  if c.slot == slot or c.slot == slot + 1 then before, inslot = c.before, c.inslot
+  elseif c.slot == slot - 1 then before = c.inslot end
+  local granted = math.max(0, math.floor(math.min(want, (c.most - c.used) / 2, spec.reserve - before - inslot)))
+  c.slot, c.before, c.inslot = slot, before, inslot + granted
+  spend(spec, c, granted)
+  return granted
+end
+
+local function run(keys, args)
   local time = redis.call("TIME")
   local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  local reply = { now }
-  if #keys == 0 then return reply end
-  local states = redis.call("MGET", unpack(keys))
-  local results, denied = {}, false
-  for i = 1, #keys do
-    local at = (i - 1) * 6
-    local limit, period = tonumber(args[at + 2]), tonumber(args[at + 3])
-    local burst, cost = tonumber(args[at + 4]), tonumber(args[at + 5])
-    local result
-    if args[at + 1] == "b" then result = bucket(states[i], now, limit, period, burst, cost)
-    else result = window(states[i], now, limit, period, cost) end
-    result.shadow = args[at + 6] == "1"
-    if not result.allowed and not result.shadow then denied = true end
-    results[i] = result
+  local reply, counters = { now }, {}
+  local raw = #keys > 0 and redis.call("MGET", unpack(keys)) or {}
+
+  local function counter_of(index, spec)
+    local c = counters[index]
+    if c then return c end
+    if spec.kind == "c" then
+      redis.call("ZREMRANGEBYSCORE", keys[index], "-inf", now)
+      c = { used = redis.call("ZCARD", keys[index]), most = spec.limit, reset = 0 }
+    else
+      c = unpack_counter(spec, raw[index])
+      c.spec = spec
+      read(spec, c, now)
+      if spec.hold > 0 then
+        -- Reservations that nobody has set right or kept: their gateway is gone. They are given back.
+        local holds = keys[index + 1]
+        for _, member in ipairs(redis.call("ZRANGEBYSCORE", holds, "-inf", now, "LIMIT", 0, MOST_EXPIRED)) do
+          local from, amount = string.match(member, ":(%d+):(%d+)$")
+          redis.call("ZREM", holds, member)
+          correct(spec, c, now, tonumber(from), -tonumber(amount))
+        end
+      end
+    end
+    counters[index] = c
+    return c
   end
-  for i = 1, #keys do
-    local result = results[i]
-    local spent = result.allowed and not denied
-    if spent then redis.call("SET", keys[i], result.value, "PX", math.ceil(result.ttl / 1000) + 1) end
-    reply[#reply + 1] = result.allowed and 1 or 0
-    reply[#reply + 1] = spent and result.remaining_after or result.remaining_before
-    reply[#reply + 1] = math.ceil(spent and result.reset_after or result.reset_before)
-    reply[#reply + 1] = math.ceil(result.retry)
+
+  local function hold(key, member, micros)
+    redis.call("ZADD", key, now + micros, member)
+    redis.call("PEXPIRE", key, math.ceil(micros / 1000) + 1)
+  end
+
+  local i = 1
+  while i <= #args do
+    local op = args[i]
+    if op == "d" or op == "p" then
+      local n, id = tonumber(args[i + 1]), args[i + 2]
+      local first, denied = i + 3, false
+      for j = 0, n - 1 do
+        local at = first + 3 * j
+        local spec = parse(args[at + 1])
+        local c = counter_of(tonumber(args[at]), spec)
+        if not spec.shadow and c.used + tonumber(args[at + 2]) > c.most + EPSILON then denied = true end
+      end
+      for j = 0, n - 1 do
+        local at = first + 3 * j
+        local index, spec, cost = tonumber(args[at]), parse(args[at + 1]), tonumber(args[at + 2])
+        local c = counter_of(index, spec)
+        local allowed = c.used + cost <= c.most + EPSILON
+        local retry = 0
+        if not allowed then retry = spec.kind == "c" and PLACE_RETRY or retry_after(spec, c, cost) end
+        if allowed and not denied and op == "d" then
+          if spec.kind == "c" then
+            c.used = c.used + 1
+            hold(keys[index], id, spec.hold)
+          else
+            spend(spec, c, cost)
+            if spec.hold > 0 then hold(keys[index + 1], string.format("%s:%.0f:%.0f", id, now, cost), spec.hold) end
+          end
+        end
+        local size = #reply
+        reply[size + 1] = allowed and 1 or 0
+        reply[size + 2] = math.max(0, math.floor(c.most - c.used + EPSILON))
+        reply[size + 3] = math.ceil(c.reset)
+        reply[size + 4] = math.ceil(retry)
+      end
+      i = first + 3 * n
+    elseif op == "g" then
+      local spec = parse(args[i + 2])
+      local c = counter_of(tonumber(args[i + 1]), spec)
+      local returned = tonumber(args[i + 4])
+      if returned > 0 then correct(spec, c, now, tonumber(args[i + 5]), -returned) end
+      local size = #reply
+      reply[size + 1] = lease(spec, c, now, tonumber(args[i + 3]))
+      reply[size + 2] = math.max(0, math.floor(c.most - c.used + EPSILON))
+      reply[size + 3] = math.ceil(c.reset)
+      i = i + 6
+    elseif op == "s" then
+      local index, spec = tonumber(args[i + 1]), parse(args[i + 2])
+      local c = counter_of(index, spec)
+      local from, reserved, used = tonumber(args[i + 4]), tonumber(args[i + 5]), tonumber(args[i + 6])
+      if redis.call("ZREM", keys[index + 1], args[i + 3]) == 1 then correct(spec, c, now, from, used - reserved)
+      else correct(spec, c, now, now, used) end
+      i = i + 7
+    elseif op == "x" then
+      local index = tonumber(args[i + 1])
+      local freed = redis.call("ZREM", keys[index], args[i + 2])
+      if counters[index] then counters[index].used = counters[index].used - freed end
+      i = i + 3
+    else
+      local key, micros = keys[tonumber(args[i + 1])], tonumber(args[i + 3])
+      if redis.call("ZADD", key, "XX", "CH", now + micros, args[i + 2]) == 1 then
+        redis.call("PEXPIRE", key, math.ceil(micros / 1000) + 1)
+      end
+      i = i + 4
+    end
+  end
+
+  for index, c in pairs(counters) do
+    if c.dirty then redis.call("SET", keys[index], pack_counter(c.spec, c), "PX", math.ceil(c.ttl / 1000) + 1) end
   end
   return reply
 end

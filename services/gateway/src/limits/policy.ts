@@ -1,74 +1,51 @@
-// The limits that requests meet: what a policy may say, what it says by default, and which of it a request meets.
+// The limits that requests meet: a policy as it is used, and which of it a request meets.
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import { networkKey } from "../identity/client-address.ts";
+import { type LimitEntry, type PolicyInput, policySchema } from "./policy-schema.ts";
 
-const name = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,39}$/, "a name is lower-case letters, digits and hyphens")
-  .describe("What the limit is called in headers, errors and metrics");
-
-const limitSchema = z
-  .strictObject({
-    name,
-    algorithm: z
-      .enum(["bucket", "window"])
-      .describe("bucket: GCRA, which lets a burst through and then a steady rate; window: sliding-window counter"),
-    key: z
-      .enum(["global", "ip", "principal", "tenant", "endpoint"])
-      .describe("Who shares it. A principal's limit is an address's for callers without a token"),
-    limit: z.number().positive().max(1e9).describe("Requests per period"),
-    period: z.number().positive().max(86_400).describe("Seconds"),
-    burst: z.number().positive().max(1e9).optional().describe("bucket: requests at once after a rest; default: limit"),
-    cost: z.number().positive().max(1e6).default(1).describe("What one request takes"),
-    shadow: z.boolean().default(false).describe("Counted and reported, never enforced"),
-    classes: z.array(z.string().min(1)).min(1).optional().describe("Limit classes it holds for; default: all"),
-  })
-  .refine((limit) => limit.cost <= (limit.algorithm === "bucket" ? (limit.burst ?? limit.limit) : limit.limit), {
-    message: "cost is more than the limit ever allows: no request would pass",
-    path: ["cost"],
-  })
-  .refine((limit) => limit.burst === undefined || limit.algorithm === "bucket", {
-    message: "burst belongs to the bucket algorithm",
-    path: ["burst"],
-  });
-
-/** What a policy file holds. */
-export const policySchema = z
-  .strictObject({ limits: z.array(limitSchema).max(64) })
-  .refine(({ limits }) => new Set(limits.map((limit) => limit.name)).size === limits.length, {
-    message: "two limits have the same name",
-    path: ["limits"],
-  });
-
-/** A policy as a file gives it. */
-export type PolicyInput = z.input<typeof policySchema>;
+export { defaultPolicy, type PolicyInput } from "./policy-schema.ts";
 
 /** One limit, with what is derived from it. */
 export interface Limit {
   readonly name: string;
-  readonly algorithm: "bucket" | "window";
-  readonly key: "global" | "ip" | "principal" | "tenant" | "endpoint";
-  /** Requests per period. */
+  readonly algorithm: "bucket" | "window" | "concurrency";
+  readonly key: "global" | "ip" | "principal" | "tenant" | "endpoint" | "class";
+  readonly unit: "requests" | "tokens";
+  /** Requests or tokens per period; of concurrency: in flight at once. */
   readonly limit: number;
+  /** Of concurrency 0. */
   readonly periodMicros: number;
-  /** Requests at once after a rest; of a window: its limit. */
+  /** At once after a rest; of a window or of concurrency: its limit. */
   readonly burst: number;
+  /** What a request takes; of tokens: what is reserved for it. */
   readonly cost: number;
   readonly shadow: boolean;
   readonly classes: ReadonlySet<string> | undefined;
+  /** Bits of the IPv6 network that is counted together. */
+  readonly prefix: number;
+  /** How much of the quota is set aside to be leased to gateways; 0: it is not leased. */
+  readonly reserve: number;
+  /** How long what a request holds (a place, reserved tokens) outlives its gateway, in microseconds; 0: it holds nothing. */
+  readonly holdMicros: number;
   /** Changes with the parameters: a changed limit starts with fresh counters. */
   readonly version: string;
+  /** The parameters as the Redis function reads them. */
+  readonly spec: string;
 }
 
 /** Every limit of a gateway, in the order in which headers name them. */
 export interface Policy {
   readonly limits: readonly Limit[];
+  /** What it was made from. */
+  readonly input: PolicyInput;
+  /** Tells one policy from another: 12 hexadecimal digits. */
+  readonly version: string;
 }
 
 /** What of a request decides which limits it meets and with whom it shares them. */
 export interface LimitSubject {
-  /** From `addressKey`. */
-  readonly address: string;
+  /** The client's address; undefined: a caller on this machine whom the explicit local mode trusts. */
+  readonly address: string | undefined;
   readonly principal: string | undefined;
   readonly tenant: string | undefined;
   readonly limitClass: string;
@@ -82,68 +59,93 @@ export interface KeyedLimit {
   readonly key: string;
 }
 
-/** The limits of a gateway that is given none. */
-export const defaultPolicy: PolicyInput = {
-  limits: [
-    { name: "global", algorithm: "bucket", key: "global", limit: 20, period: 1, burst: 100 },
-    { name: "ip", algorithm: "window", key: "ip", limit: 60, period: 60 },
-    { name: "principal", algorithm: "window", key: "principal", limit: 120, period: 60 },
-    { name: "chat", algorithm: "window", key: "principal", limit: 10, period: 60, classes: ["chat"] },
-    { name: "query", algorithm: "window", key: "principal", limit: 5, period: 60, classes: ["query"] },
-    { name: "pairing", algorithm: "window", key: "ip", limit: 5, period: 300, classes: ["pairing"] },
-    { name: "token", algorithm: "window", key: "ip", limit: 10, period: 60, classes: ["token"] },
-  ],
-};
+/** How long a place or a reservation outlives its gateway, in microseconds: a live one renews it well before. */
+export const HOLD_MICROS = 30_000_000;
+/** Share of a quota that is set aside for leases, and the quotas from which on that costs nobody a request. */
+const RESERVED = 0.05;
+const LEAST_LEASED = { bucket: 40, window: 1000, concurrency: Number.POSITIVE_INFINITY };
+const WIDE: ReadonlySet<string> = new Set(["global", "endpoint", "class", "tenant"]);
+const DEFAULT_TOKENS = 1000;
 
 /**
  * A policy from what a file holds.
  * @throws ZodError naming each entry that is wrong.
  */
 export function parsePolicy(input: unknown): Policy {
-  return { limits: policySchema.parse(input).limits.map(derive) };
+  const limits = policySchema.parse(input).limits.map(derive);
+  const version = hash(JSON.stringify(limits.map(describe))).slice(0, 12);
+  return { limits, input: input as PolicyInput, version };
 }
 
-function derive(entry: z.output<typeof limitSchema>): Limit {
-  const burst = entry.algorithm === "bucket" ? (entry.burst ?? entry.limit) : entry.limit;
-  const parameters = [entry.algorithm, entry.key, entry.limit, entry.period, burst];
+function describe(limit: Limit): unknown {
+  return { ...limit, classes: limit.classes && [...limit.classes] };
+}
+
+function derive(entry: LimitEntry): Limit {
+  const { algorithm, key, unit, limit, period = 0, prefix, shadow } = entry;
+  const burst = algorithm === "bucket" ? (entry.burst ?? limit) : limit;
+  const cost = entry.cost ?? (unit === "tokens" ? Math.min(DEFAULT_TOKENS, Math.floor(burst)) : 1);
+  const leased = (entry.lease ?? WIDE.has(key)) && unit === "requests" && burst >= LEAST_LEASED[algorithm];
+  const reserve = leased ? Math.floor(burst * RESERVED) : 0;
+  const holdMicros = algorithm === "concurrency" || unit === "tokens" ? HOLD_MICROS : 0;
+  const periodMicros = period * 1e6;
+  const parameters = [algorithm, key, prefix, unit, limit, period, burst, reserve];
   return {
     name: entry.name,
-    algorithm: entry.algorithm,
-    key: entry.key,
-    limit: entry.limit,
-    periodMicros: entry.period * 1e6,
+    algorithm,
+    key,
+    unit,
+    limit,
+    periodMicros,
     burst,
-    cost: entry.cost,
-    shadow: entry.shadow,
+    cost,
+    shadow,
     classes: entry.classes && new Set(entry.classes),
-    version: createHash("sha256").update(parameters.join(" ")).digest("hex").slice(0, 8),
+    prefix,
+    reserve,
+    holdMicros,
+    version: hash(parameters.join(" ")).slice(0, 8),
+    spec: [algorithm[0], limit, periodMicros, burst, reserve, holdMicros, shadow ? 1 : 0].join(" "),
   };
+}
+
+function hash(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** The limits that a request meets, each with its counter's key. */
 export function limitsFor(policy: Policy, subject: LimitSubject): KeyedLimit[] {
   const met: KeyedLimit[] = [];
   for (const limit of policy.limits) {
-    if (limit.classes && !limit.classes.has(subject.limitClass)) continue;
-    const who = sharer(limit, subject);
+    if (limit.classes !== undefined && !limit.classes.has(subject.limitClass)) continue;
+    const who = sharerOf(limit, subject);
+    // In a cluster, keys with the same text in braces lie together.
     if (who !== undefined) met.push({ limit, key: `warren:limit:{${who}}:${limit.name}:${limit.version}` });
   }
   return met;
 }
 
-function sharer(limit: Limit, subject: LimitSubject): string | undefined {
+/** With whom a request shares a limit; undefined: it does not meet it. */
+export function sharerOf(limit: Limit, subject: LimitSubject): string | undefined {
   switch (limit.key) {
     case "global":
       return "global";
     case "ip":
-      return `ip ${subject.address}`;
+      return networkOf(limit, subject);
     case "endpoint":
       return `endpoint ${subject.endpoint}`;
+    case "class":
+      return `class ${subject.limitClass}`;
     case "tenant":
       return subject.tenant === undefined ? undefined : `tenant ${subject.tenant}`;
     case "principal":
       if (subject.principal !== undefined) return `principal ${subject.principal}`;
       // Without a token there is nobody to count but the address; a limit for all classes has its own for that.
-      return limit.classes ? `ip ${subject.address}` : undefined;
+      return limit.classes ? networkOf(limit, subject) : undefined;
   }
+}
+
+function networkOf({ prefix }: Limit, { address }: LimitSubject): string | undefined {
+  const network = address === undefined ? undefined : networkKey(address, prefix);
+  return network === undefined ? undefined : `ip ${network}`;
 }

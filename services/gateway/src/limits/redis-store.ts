@@ -1,57 +1,58 @@
-// Counters in Redis: one function decides every limit of a request in one round trip.
+// Counters in Redis: one function does everything of one moment in one round trip.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { Redis, type RedisOptions } from "ioredis";
+import type { Redis } from "ioredis";
+import { Batch, Reply } from "./redis-batch.ts";
 import type { KeyedLimit } from "./policy.ts";
-import type { LimitDecision, LimitStore } from "./store.ts";
+import type { LimitDecision, LimitStore, Operation, Outcome } from "./store.ts";
 
 const tracer = trace.getTracer("@warren/gateway");
 const source = readFileSync(new URL("library.lua", import.meta.url), "utf8");
 // The name holds the content's hash: gateways of two versions share a server without changing each other's arithmetic.
 const library = `warren_limits_${createHash("sha256").update(source).digest("hex").slice(0, 12)}`;
-const functionCode = `#!lua name=${library}\n${source}\nredis.register_function("${library}", decide)\n`;
-const script = `${source}\nreturn decide(KEYS, ARGV)\n`;
+const functionCode = `#!lua name=${library}\n${source}\nredis.register_function("${library}", run)\n`;
+const script = `${source}\nreturn run(KEYS, ARGV)\n`;
 const scriptHash = createHash("sha1").update(script).digest("hex");
 
 /** Longest wait for a decision, in milliseconds: a slow limiter must not become a slow gateway. */
 const DECISION_TIMEOUT_MS = 20;
-/** Longest wait for everything else: a handshake over TLS may take its time. */
-const COMMAND_TIMEOUT_MS = 2_000;
-const LONGEST_RECONNECT_DELAY_MS = 1_000;
-const FIELDS = 4;
+/** Most operations of one round trip: others must not wait for Redis to have done them. */
+const MOST_IN_BATCH = 64;
+/** The server has forgotten the code, or never had it. */
+const NO_CODE = /Function not found|NOSCRIPT/i;
 
-/**
- * A client for a limiter: fails fast, queues nothing, never tries twice, reconnects for ever.
- * @param url `redis://`, `rediss://`, or `unix:///path/to/socket`.
- */
-export function connectRedis(url: string): Redis {
-  const options = {
-    lazyConnect: true,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: 2_000,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    retryStrategy: (times: number) => Math.min(times * 50, LONGEST_RECONNECT_DELAY_MS),
-  } satisfies RedisOptions;
-  const { protocol, pathname } = new URL(url);
-  if (protocol === "unix:") return new Redis({ ...options, path: decodeURIComponent(pathname) });
-  if (protocol === "redis:" || protocol === "rediss:") return new Redis(url, options);
-  throw new Error(`The Redis address has the scheme ${protocol}: use redis://, rediss:// or unix:///path`);
+interface Waiting {
+  readonly operation: Operation;
+  readonly span: Span | undefined;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-/** Counters in a Redis that answers; errors pass to the caller, who has a breaker. */
+export interface RedisStoreOptions {
+  /** Longest wait for an outcome, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+  /** Told of each round trip: how many operations it carried, and how long it took, in seconds. */
+  readonly onRoundTrip?: (operations: number, seconds: number) => void;
+}
+
+/**
+ * Counters in a Redis that answers; errors pass to the caller, who has a breaker. What is asked for in the same turn of the
+ * event loop shares a round trip.
+ */
 export class RedisStore implements LimitStore {
   readonly #redis: Redis;
   readonly #timeoutMs: number;
+  readonly #onRoundTrip: (operations: number, seconds: number) => void;
   /** Servers before 7.0, and those whose operator forbids it, have no functions: a cached script does the same there. */
   #mode: "function" | "script" = "function";
+  #waiting: Waiting[] = [];
+  #loading: Promise<void> | undefined;
 
-  /** @param timeoutMs Longest wait for a decision. */
-  constructor(redis: Redis, timeoutMs = DECISION_TIMEOUT_MS) {
+  constructor(redis: Redis, { timeoutMs = DECISION_TIMEOUT_MS, onRoundTrip = () => {} }: RedisStoreOptions = {}) {
     this.#redis = redis;
     this.#timeoutMs = timeoutMs;
+    this.#onRoundTrip = onRoundTrip;
   }
 
   /** Whether the server runs functions, or a script is used in their place. */
@@ -60,7 +61,71 @@ export class RedisStore implements LimitStore {
   }
 
   /** Puts the code on the server, so that the first request finds it there; again after a restart has lost it. */
-  async load(): Promise<void> {
+  load(): Promise<void> {
+    this.#loading ??= this.#load().finally(() => (this.#loading = undefined));
+    return this.#loading;
+  }
+
+  /** Fails unless the server answers, has the code and takes writes. */
+  async probe(): Promise<void> {
+    await within(this.#timeoutMs, this.#call(new Batch()));
+  }
+
+  /** What the limits say of one request that holds nothing. */
+  async check(limits: readonly KeyedLimit[]): Promise<readonly LimitDecision[]> {
+    return (await this.run({ kind: "decide", limits, hold: "" })).decisions;
+  }
+
+  run(operation: Operation): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      const span = operation.kind === "decide" ? this.#span() : undefined;
+      // The turn's other requests may come along: its end is when all that has arrived has been read.
+      if (this.#waiting.push({ operation, span, resolve, reject }) === 1) setImmediate(() => this.#flush());
+    });
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (let i = 0; i < waiting.length; i += MOST_IN_BATCH) void this.#send(waiting.slice(i, i + MOST_IN_BATCH));
+  }
+
+  async #send(waiting: readonly Waiting[]): Promise<void> {
+    const batch = new Batch();
+    for (const { operation } of waiting) batch.add(operation);
+    const before = performance.now();
+    try {
+      const reply = new Reply(await within(this.#timeoutMs, this.#call(batch)));
+      for (const { operation, span, resolve } of waiting) {
+        span?.end();
+        resolve(reply.next(operation));
+      }
+    } catch (error) {
+      for (const { span, reject } of waiting) {
+        if (span) markFailed(span, error as Error);
+        reject(error);
+      }
+    } finally {
+      this.#onRoundTrip(waiting.length, (performance.now() - before) / 1000);
+    }
+  }
+
+  async #call(batch: Batch): Promise<number[]> {
+    try {
+      return await this.#once(batch);
+    } catch (error) {
+      if (!NO_CODE.test((error as Error).message)) throw error;
+      await this.load();
+      return await this.#once(batch);
+    }
+  }
+
+  #once({ keys, args }: Batch): Promise<number[]> {
+    const [command, code] = this.#mode === "function" ? ["FCALL", library] : ["EVALSHA", scriptHash];
+    return this.#redis.call(command, code, keys.length, ...keys, ...args) as Promise<number[]>;
+  }
+
+  async #load(): Promise<void> {
     try {
       await this.#redis.call("FUNCTION", "LOAD", "REPLACE", functionCode);
       this.#mode = "function";
@@ -71,60 +136,19 @@ export class RedisStore implements LimitStore {
     }
   }
 
-  /** Fails unless the server answers and has the code. */
-  async probe(): Promise<void> {
-    await this.#run([], []);
-  }
-
-  async check(limits: readonly KeyedLimit[]): Promise<LimitDecision[]> {
-    return (await this.decide(limits)).decisions;
-  }
-
-  /** {@link check}, with the server's time (µs since 1970) at which it was decided. */
-  async decide(limits: readonly KeyedLimit[]): Promise<{ now: number; decisions: LimitDecision[] }> {
-    const reply = await this.#run(
-      limits.map(({ key }) => key),
-      limits.flatMap(argumentsOf),
-    );
-    const [now = 0, ...values] = reply;
-    const decisions = limits.map(({ limit }, i): LimitDecision => {
-      const [allowed, remaining = 0, reset = 0, retry = 0] = values.slice(i * FIELDS, (i + 1) * FIELDS);
-      return { limit, allowed: allowed === 1, remaining, resetMs: reset / 1000, retryMs: retry / 1000 };
-    });
-    return { now, decisions };
-  }
-
-  async #run(keys: string[], args: string[]): Promise<number[]> {
-    try {
-      return await this.#traced(keys, args);
-    } catch (error) {
-      // A restarted server has forgotten the code.
-      if (!/Function not found|NOSCRIPT/i.test((error as Error).message)) throw error;
-      await this.load();
-      return await this.#traced(keys, args);
-    }
-  }
-
-  async #traced(keys: string[], args: string[]): Promise<number[]> {
-    const [command, code] = this.#mode === "function" ? ["FCALL", library] : ["EVALSHA", scriptHash];
-    const attributes = { "db.system.name": "redis", "db.operation.name": command };
-    const span = tracer.startSpan(`redis ${command}`, { kind: SpanKind.CLIENT, attributes });
-    try {
-      const reply = this.#redis.call(command, code, keys.length, ...keys, ...args);
-      return (await within(this.#timeoutMs, reply)) as number[];
-    } catch (error) {
-      markFailed(span, error as Error);
-      throw error;
-    } finally {
-      span.end();
-    }
+  #span(): Span {
+    const operation = this.#mode === "function" ? "FCALL" : "EVALSHA";
+    const attributes = { "db.system.name": "redis", "db.operation.name": operation };
+    return tracer.startSpan(`redis ${operation}`, { kind: SpanKind.CLIENT, attributes });
   }
 }
 
 /** Rejects when the time is up; what comes later is dropped. */
 function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`No answer within ${milliseconds} ms`)), milliseconds);
+    const late = (): void => reject(new Error(`No answer within ${milliseconds} ms`));
+    // After a pause of the process timers come before what has arrived meanwhile: that is read first.
+    const timer = setTimeout(() => setImmediate(late), milliseconds);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
@@ -132,16 +156,5 @@ function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
 function markFailed(span: Span, error: Error): void {
   span.setAttribute("error.type", error.name);
   span.setStatus({ code: SpanStatusCode.ERROR, message: error.message.slice(0, 120) });
-}
-
-function argumentsOf({ limit }: KeyedLimit): string[] {
-  const { algorithm, limit: perPeriod, periodMicros, burst, cost, shadow } = limit;
-  return [
-    algorithm === "bucket" ? "b" : "w",
-    `${perPeriod}`,
-    `${periodMicros}`,
-    `${burst}`,
-    `${cost}`,
-    shadow ? "1" : "0",
-  ];
+  span.end();
 }

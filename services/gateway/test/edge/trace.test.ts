@@ -4,7 +4,7 @@ import { context, propagation } from "@opentelemetry/api";
 import { type Span, SpanStatus } from "@warren/proto/warren/telemetry/v1/telemetry";
 import { startTelemetry } from "@warren/service";
 import { startRedis, waitUntil } from "@warren/testing";
-import { connectRedis } from "../../src/limits/redis-store.ts";
+import { connectRedis } from "../../src/limits/redis-client.ts";
 import { startGateway } from "../support.ts";
 
 // One for the process, as in production: it sets OpenTelemetry's globals.

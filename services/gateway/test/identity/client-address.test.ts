@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
-import { addressKey, ClientAddress } from "../../src/identity/client-address.ts";
+import { ClientAddress, networkKey } from "../../src/identity/client-address.ts";
 
 function from(remoteAddress: string | undefined, forwarded?: string): IncomingMessage {
   const headers = forwarded === undefined ? {} : { "x-forwarded-for": forwarded };
@@ -67,5 +67,18 @@ test("limits count IPv4 by address and IPv6 by /64, and whatever else is one", (
     ["x".repeat(1000), "local"],
     ["1:2:3", "local"],
   ];
-  for (const [address, key] of table) assert.equal(addressKey(address), key, address);
+  for (const [address, key] of table) assert.equal(networkKey(address), key, address);
+});
+
+test("the wider networks of IPv6 are /56 and /48, and IPv4 is in none", () => {
+  const table: [address: string, prefix: number, key: string | undefined][] = [
+    ["2001:db8:1:2345::1", 56, "2001:db8:1:2300::/56"],
+    ["2001:db8:1:23ff::1", 56, "2001:db8:1:2300::/56"],
+    ["2001:db8:1:2400::1", 56, "2001:db8:1:2400::/56"],
+    ["2001:db8:1:2345::1", 48, "2001:db8:1::/48"],
+    ["192.0.2.1", 56, undefined],
+    ["192.0.2.1", 48, undefined],
+    ["local", 48, undefined],
+  ];
+  for (const [address, prefix, key] of table) assert.equal(networkKey(address, prefix), key, `${address}/${prefix}`);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { limitHeaders } from "../../src/limits/headers.ts";
 import { parsePolicy } from "../../src/limits/policy.ts";
+import type { LimitDecision } from "../../src/limits/store.ts";
 
 const { limits } = parsePolicy({
   limits: [
@@ -13,8 +14,11 @@ const { limits } = parsePolicy({
 const [global, ip, trial] = limits;
 assert.ok(global && ip && trial);
 
+const headersOf = (decisions: readonly LimitDecision[]) =>
+  limitHeaders({ decisions, limits: decisions.map(({ limit }) => limit) });
+
 test("a request within its limits is told what is left, and the tightest in the older form", () => {
-  const headers = limitHeaders([
+  const headers = headersOf([
     { limit: global, allowed: true, remaining: 99, resetMs: 50, retryMs: 0 },
     { limit: ip, allowed: true, remaining: 50, resetMs: 29_400, retryMs: 0 },
     { limit: trial, allowed: false, remaining: 0, resetMs: 1000, retryMs: 1000 },
@@ -29,7 +33,7 @@ test("a request within its limits is told what is left, and the tightest in the 
 });
 
 test("a denied request is told who denied it and when to come back, never too early", () => {
-  const headers = limitHeaders([
+  const headers = headersOf([
     { limit: global, allowed: false, remaining: 0, resetMs: 5000, retryMs: 50 },
     { limit: ip, allowed: false, remaining: 0, resetMs: 20_000, retryMs: 12_001 },
   ]);
@@ -38,4 +42,4 @@ test("a denied request is told who denied it and when to come back, never too ea
   assert.equal(headers["x-ratelimit-remaining"], "0");
 });
 
-test("where no limit is met there is nothing to tell", () => assert.deepEqual(limitHeaders([]), {}));
+test("where no limit is met there is nothing to tell", () => assert.deepEqual(headersOf([]), {}));

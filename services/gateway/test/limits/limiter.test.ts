@@ -4,7 +4,7 @@ import { test, type TestContext } from "node:test";
 import { startRedis, waitUntil } from "@warren/testing";
 import { startGateway, type TestGateway, type TestOptions } from "../support.ts";
 import { defaultPolicy, parsePolicy } from "../../src/limits/policy.ts";
-import { connectRedis } from "../../src/limits/redis-store.ts";
+import { connectRedis } from "../../src/limits/redis-client.ts";
 
 const tokenGrant = {
   accessToken: "a",

@@ -1,5 +1,7 @@
 // A reference of what limits mean, told by what was admitted when: slow, obvious, and nothing like the code under test.
-import type { Limit } from "../../src/limits/policy.ts";
+import type { MemoryStore } from "../../src/limits/memory-store.ts";
+import type { KeyedLimit, Limit } from "../../src/limits/policy.ts";
+import type { LimitDecision } from "../../src/limits/store.ts";
 
 /** An admitted request. */
 interface Admission {
@@ -32,4 +34,9 @@ function windowAdmits({ limit, periodMicros, cost }: Limit, before: readonly Adm
   const previous = sum(start - periodMicros, start);
   const current = sum(start, start + periodMicros);
   return previous * (1 - (now - start) / periodMicros) + current + cost <= limit + 1e-9;
+}
+
+/** Decides one request that holds nothing. */
+export function decide(store: MemoryStore, limits: readonly KeyedLimit[]): readonly LimitDecision[] {
+  return store.apply({ kind: "decide", limits, hold: "" }).decisions;
 }

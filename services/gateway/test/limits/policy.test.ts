@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadPolicy } from "../../src/config.ts";
 import { defaultPolicy, limitsFor, parsePolicy } from "../../src/limits/policy.ts";
+import { readPolicyFile } from "../../src/limits/policy-source.ts";
 
 const anonymous = { address: "192.0.2.1", principal: undefined, tenant: undefined, limitClass: "", endpoint: "/x" };
 const known = { ...anonymous, principal: "device:d", tenant: "default" };
@@ -24,6 +24,8 @@ test("by default the limits are those that the guide gives", () => {
   assert.deepEqual(limits, [
     ["global", "bucket", "global", 20, 1, 100],
     ["ip", "window", "ip", 60, 60, 60],
+    ["ip-56", "window", "ip", 240, 60, 240],
+    ["ip-48", "window", "ip", 960, 60, 960],
     ["principal", "window", "principal", 120, 60, 120],
     ["chat", "window", "principal", 10, 60, 10, "chat"],
     ["query", "window", "principal", 5, 60, 5, "query"],
@@ -37,6 +39,8 @@ test("a request meets the limits of everybody, of its class, and of who it is", 
   const names = (subject: Parameters<typeof limitsFor>[1]): string[] =>
     limitsFor(policy, subject).map(({ limit }) => limit.name);
   assert.deepEqual(names(anonymous), ["global", "ip"]);
+  assert.deepEqual(names({ ...anonymous, address: "2001:db8::1" }), ["global", "ip", "ip-56", "ip-48"]);
+  assert.deepEqual(names({ ...known, address: undefined }), ["global", "principal"]);
   assert.deepEqual(names(known), ["global", "ip", "principal"]);
   assert.deepEqual(names({ ...known, limitClass: "chat" }), ["global", "ip", "principal", "chat"]);
   assert.deepEqual(names({ ...anonymous, limitClass: "pairing" }), ["global", "ip", "pairing"]);
@@ -97,6 +101,14 @@ test("a policy that cannot be meant is refused with what is wrong", () => {
     [{ limits: [{ ...limit, cost: 2 }] }, /no request would pass/],
     [{ limits: [{ ...limit, burst: 2 }] }, /burst belongs/],
     [{ limits: [{ ...limit, perod: 2 }] }, /perod/],
+    [{ limits: [{ ...limit, prefix: 60 }] }, /prefix/],
+    [{ limits: [{ ...limit, key: "global", prefix: 48 }] }, /prefix belongs/],
+    [{ limits: [{ name: "a", algorithm: "window", key: "ip", limit: 1 }] }, /need a period/],
+    [{ limits: [{ ...limit, algorithm: "concurrency" }] }, /no period/],
+    [{ limits: [{ name: "a", algorithm: "concurrency", key: "ip", limit: 1.5 }] }, /whole number/],
+    [{ limits: [{ name: "a", algorithm: "concurrency", key: "ip", limit: 1, lease: true }] }, /cannot be leased/],
+    [{ limits: [{ ...limit, unit: "tokens", limit: 5000, lease: true }] }, /cannot be leased/],
+    [{ limits: [{ ...limit, unit: "tokens", limit: 5000, cost: 1.5 }] }, /tokens are whole/],
     [{ limits: [limit, limit] }, /same name/],
   ];
   for (const [input, wrong] of table) assert.throws(() => parsePolicy(input), wrong, JSON.stringify(input));
@@ -111,13 +123,12 @@ test("a limits file takes the place of the defaults, and a bad one names itself"
     JSON.stringify({ limits: [{ name: "all", algorithm: "window", key: "global", limit: 7, period: 1 }] }),
   );
   assert.deepEqual(
-    loadPolicy({ limitsFile }).limits.map(({ name }) => name),
+    readPolicyFile(limitsFile).limits.map(({ name }) => name),
     ["all"],
   );
   writeFileSync(limitsFile, "{");
-  assert.throws(() => loadPolicy({ limitsFile }), /WARREN_LIMITS_FILE.*limits\.json/);
+  assert.throws(() => readPolicyFile(limitsFile), /WARREN_LIMITS_FILE.*limits\.json/);
   writeFileSync(limitsFile, JSON.stringify({ limits: [{ name: "all" }] }));
-  assert.throws(() => loadPolicy({ limitsFile }), /algorithm/);
-  assert.throws(() => loadPolicy({ limitsFile: join(folder, "missing") }), /missing/);
-  assert.equal(loadPolicy({ limitsFile: undefined }).limits.length, 7);
+  assert.throws(() => readPolicyFile(limitsFile), /algorithm/);
+  assert.throws(() => readPolicyFile(join(folder, "missing")), /missing/);
 });

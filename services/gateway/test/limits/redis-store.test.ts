@@ -4,7 +4,9 @@ import { startRedis, waitUntil } from "@warren/testing";
 import type { Redis } from "ioredis";
 import { MemoryStore } from "../../src/limits/memory-store.ts";
 import { limitsFor, parsePolicy, type PolicyInput } from "../../src/limits/policy.ts";
-import { connectRedis, RedisStore } from "../../src/limits/redis-store.ts";
+import { connectRedis } from "../../src/limits/redis-client.ts";
+import { RedisStore } from "../../src/limits/redis-store.ts";
+import { decide } from "./model.ts";
 
 const subject = {
   address: "192.0.2.1",
@@ -22,7 +24,7 @@ async function open(t: TestContext, path: string, timeoutMs = 5000): Promise<{ r
   });
   t.after(() => redis.disconnect());
   await redis.connect();
-  return { redis, store: new RedisStore(redis, timeoutMs) };
+  return { redis, store: new RedisStore(redis, { timeoutMs }) };
 }
 
 const policies: Record<string, PolicyInput["limits"]> = {
@@ -50,9 +52,9 @@ for (const mode of ["function", "script"] as const)
       const outcomes = new Set<string>();
       for (let i = 0; i < 400; i++) {
         const keyed = limitsFor(policy, subject);
-        const answer = await store.decide(keyed);
+        const answer = await store.run({ kind: "decide", limits: keyed, hold: "" });
         now = answer.now;
-        assert.deepEqual(answer.decisions, model.decide(keyed), `step ${i}`);
+        assert.deepEqual(answer.decisions, decide(model, keyed), `step ${i}`);
         outcomes.add(answer.decisions.map((decision) => Number(decision.allowed)).join(""));
         // Bursts with rests between them, so that quotas run out and come back.
         if (i % 25 === 24) await new Promise((resolve) => setTimeout(resolve, (i % 4) * 12));
