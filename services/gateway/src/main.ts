@@ -2,7 +2,7 @@
 import { services } from "@warren/mesh/policy";
 import { runService } from "@warren/service";
 import { buildGateway } from "./app.ts";
-import { gatewayConfig, loadPolicy } from "./config.ts";
+import { gatewayConfig, loadPolicy, redisPassword } from "./config.ts";
 import { connectRedis } from "./limits/redis-store.ts";
 import { openState } from "./state.ts";
 
@@ -18,7 +18,7 @@ await runService({
       state: await openState(mesh),
       health,
       log,
-      redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl),
+      redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, redisPassword(config)),
       version: "0.1.0",
       services: Object.keys(services),
       processMetrics: true,
