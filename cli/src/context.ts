@@ -6,7 +6,7 @@ import { readProfile } from "./api/profile.ts";
 import { type Fetch, gatewayUrl, isLoopback } from "./api/transport.ts";
 import { type Config, localUrl } from "./config.ts";
 import type { Terminal } from "./output/terminal.ts";
-import type { PackPlugin, StartLocalStack } from "./parts.ts";
+import type { LoadMeshParts, PackPlugin, StartLocalStack } from "./parts.ts";
 
 /** The command's dependencies. */
 export interface Context {
@@ -15,6 +15,7 @@ export interface Context {
   readonly fetch: Fetch;
   readonly startLocalStack: StartLocalStack;
   readonly packPlugin: PackPlugin;
+  readonly meshParts: LoadMeshParts;
 }
 
 /** Options that every command takes. */

@@ -19,6 +19,10 @@ try {
     fetch: globalThis.fetch,
     startLocalStack: async (options) => (await import("@warren/local-stack")).startLocalStack(options),
     packPlugin: async (folder) => (await import("./pack/pack.ts")).packPlugin(folder),
+    meshParts: async () => {
+      const { KINDS: kinds, ...parts } = await import("@warren/bootstrap");
+      return { kinds, ...parts };
+    },
   });
 } catch (error) {
   process.exitCode = showFailure(createTerminal({ stdin, stdout, stderr }, undefined), error, words.includes("--json"));

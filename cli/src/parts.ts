@@ -1,5 +1,12 @@
 // What the command gets from the rest of the project, loaded only by the commands that need it.
 
+import type {
+  Api,
+  EnsureFolderOptions,
+  EnsureSecretsOptions,
+  MaterialKind,
+  NatsConfigOptions,
+} from "@warren/bootstrap";
 import type { LocalStack, LocalStackOptions } from "@warren/local-stack";
 
 /** Starts a mesh on this machine, and resolves when it answers. What ends by itself is started again. */
@@ -22,3 +29,16 @@ export interface PackedPlugin {
 
 /** Makes a plugin folder into a package. @throws Error saying what in the folder is wrong. */
 export type PackPlugin = (folder: string) => Promise<PackedPlugin>;
+
+/** What `warren mesh` does, from the bootstrap package. */
+export interface MeshParts {
+  readonly kinds: readonly MaterialKind[];
+  ensureFolder(options: EnsureFolderOptions): string[];
+  ensureSecrets(options: EnsureSecretsOptions): Promise<string[]>;
+  inClusterApi(): Api;
+  partNames(): string[];
+  writeNatsConfig(options: NatsConfigOptions): void;
+}
+
+/** Loads them. */
+export type LoadMeshParts = () => Promise<MeshParts>;

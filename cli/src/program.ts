@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { registerChat } from "./commands/chat.ts";
 import { registerDevices } from "./commands/devices.ts";
 import { registerDoctor } from "./commands/doctor.ts";
+import { registerMesh } from "./commands/mesh.ts";
 import { registerPair } from "./commands/pair.ts";
 import { registerPlugin } from "./commands/plugin.ts";
 import { registerSecret } from "./commands/secret.ts";
@@ -59,5 +60,6 @@ function createProgram(context: Context): Command {
   registerSecret(program, context);
   registerDevices(program, context);
   registerDoctor(program, context);
+  registerMesh(program, context);
   return program;
 }

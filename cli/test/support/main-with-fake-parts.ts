@@ -12,6 +12,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   config,
   terminal: createTerminal({ stdin, stdout, stderr }, config.color),
   fetch: globalThis.fetch,
+  meshParts: () => Promise.reject(new Error("not here")),
   packPlugin: async (folder) => ({
     bytes: Buffer.from(`package of ${basename(folder)}`),
     digest: `sha256:${"a".repeat(64)}`,

@@ -162,6 +162,11 @@ export class Mesh {
     return this.#connection.up;
   }
 
+  /** Whether the connection to NATS is gone for good: nothing will bring it back but a new process. */
+  get closed(): boolean {
+    return this.#connection.nats.isClosed();
+  }
+
   /** Calls that this process serves, and places where it waits for answers: both 0 when nothing goes on. */
   get load(): { readonly calls: number; readonly routes: number } {
     return { calls: this.#server.inFlight, routes: this.#inbox.size };

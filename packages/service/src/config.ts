@@ -62,6 +62,20 @@ export const commonConfig = z.object({
     .default(25_000)
     .describe("How long calls in flight may go on when the service stops, in milliseconds.")
     .meta({ env: "WARREN_DRAIN_GRACE_MS" }),
+  metricsPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe("TCP port for /health/live and /health/ready. Default: none is opened.")
+    .meta({ env: "WARREN_METRICS_PORT" }),
+  metricsHost: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address to listen on for WARREN_METRICS_PORT.")
+    .meta({ env: "WARREN_METRICS_HOST" }),
 });
 
 /** The settings that every service has, as read. */

@@ -8,6 +8,7 @@ import type { z } from "zod";
 import { commonConfig, type CommonConfig, ConfigError, type ConfigSchema, environment, loadConfig } from "./config.ts";
 import { Health } from "./health.ts";
 import { createLog, type Logger } from "./log.ts";
+import { type ProbeAnswer, type ProbeServer, serveProbes } from "./probe-server.ts";
 import { startTelemetry, type Telemetry } from "./telemetry.ts";
 import { telemetryHandlers } from "./telemetry-handlers.ts";
 
@@ -67,6 +68,10 @@ async function run<S extends ConfigSchema>(
   process.on("uncaughtException", (err) => log.error({ err }, "An exception was caught by nobody"));
   process.on("unhandledRejection", (err) => log.error({ err }, "A rejection was handled by nobody"));
   const telemetry = await startTelemetry({ service: setup.name, instanceId, version: VERSION, env: environment() });
+  const health = new Health();
+  const life: Life = { ready: false };
+  // Before NATS is reached: whoever watches the start must be told that the process lives.
+  const probes = await answerProbes(config, life, health);
   const mesh = await connectMesh({
     servers: config.natsServers,
     credentials: parseCredentials(readFileSync(config.meshCredentials, "utf8")),
@@ -77,7 +82,7 @@ async function run<S extends ConfigSchema>(
     replicas: config.stateReplicas,
     ...(config.natsCa ? { tls: { ca: readFileSync(config.natsCa, "utf8") } } : {}),
   });
-  const health = new Health();
+  life.mesh = mesh;
   health.check("nats", () => (mesh.up ? Promise.resolve() : Promise.reject(new Error("disconnected; reconnecting"))));
   const stopAsked = untilAskedToStop();
   const starting = setup.start({ config, mesh, log, health, telemetry });
@@ -90,6 +95,7 @@ async function run<S extends ConfigSchema>(
     telemetryHandlers({ ...identity, version: VERSION }, telemetry.spans, health),
   );
   announce(mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
+  life.ready = true;
   process.send?.({ type: "ready", address: running.address });
   log.info("Ready");
 
@@ -103,8 +109,33 @@ async function run<S extends ConfigSchema>(
   await running.stop?.();
   await mesh.close();
   await telemetry.shutdown();
+  await probes?.close();
   clearTimeout(force);
   log.info("Stopped");
+}
+
+/** How far the service has come. */
+interface Life {
+  mesh?: Mesh;
+  ready: boolean;
+}
+
+/** Live: the event loop runs and NATS is not lost for good. Ready: started, well, and not about to leave. */
+async function answerProbes(
+  { metricsHost: host, metricsPort: port }: CommonConfig,
+  life: Life,
+  health: Health,
+): Promise<ProbeServer | undefined> {
+  if (port === undefined) return undefined;
+  const say = (ok: boolean, word: string): ProbeAnswer => ({ ok, text: ok ? word : `not ${word}` });
+  return serveProbes({
+    host,
+    port,
+    routes: {
+      "/health/live": () => Promise.resolve(say(life.mesh?.closed !== true, "live")),
+      "/health/ready": async () => say(life.ready && (await health.ready()), "ready"),
+    },
+  });
 }
 
 function readConfig<S extends ConfigSchema>(setup: ServiceSetup<S>): z.infer<S> & CommonConfig {

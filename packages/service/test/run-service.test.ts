@@ -7,6 +7,7 @@ import { RpcError } from "@warren/mesh";
 import { ServiceStarted, ServiceStopping } from "@warren/proto/warren/events/v1/events";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { HealthStatus, TelemetryServiceDefinition } from "@warren/proto/warren/telemetry/v1/telemetry";
+import { serveProbes } from "@warren/service";
 import { startNats, type TestNats, waitUntil } from "@warren/testing";
 
 const MAIN = fileURLToPath(new URL("./tiny-service.ts", import.meta.url));
@@ -45,6 +46,12 @@ function start(t: TestContext, env: Record<string, string>): Tiny {
 
 function environmentOf(nats: TestNats, more: Record<string, string> = {}): Record<string, string> {
   return { WARREN_NATS_URL: nats.url, WARREN_MESH_CREDENTIALS: nats.credentialsFile("secrets"), ...more };
+}
+
+async function freePort(): Promise<number> {
+  const server = await serveProbes({ host: "127.0.0.1", port: 0, routes: {} });
+  await server.close();
+  return server.port;
 }
 
 function steps({ messages }: Tiny): (string | undefined)[] {
@@ -98,6 +105,28 @@ test("a service", async (t) => {
       secrets.getSecret({ name: "a" }, { timeoutMs: 1000 }),
       (error: RpcError) => error instanceof RpcError,
     );
+  });
+
+  await t.test("answers probes: live from the start, ready when it serves, not ready while it stops", async (t) => {
+    const port = await freePort();
+    const probe = (path: string): Promise<number> =>
+      fetch(`http://127.0.0.1:${port}${path}`).then(
+        ({ status }) => status,
+        () => 0,
+      );
+    const tiny = start(t, environmentOf(nats, { WARREN_METRICS_PORT: String(port), TINY_BEHAVIOUR: "starts-late" }));
+    await waitUntil("liveness", 15_000, async () => (await probe("/health/live")) === 200 || undefined);
+    assert.equal(await probe("/health/ready"), 503);
+    tiny.child.send("start");
+    await ready(tiny);
+    assert.equal(await probe("/health/ready"), 200);
+    const answer = secrets.getSecret({ name: "a" });
+    await waitUntil("the call", 5000, () => steps(tiny).includes("call begins") || undefined);
+    tiny.child.kill("SIGTERM");
+    await waitUntil("not ready", 5000, async () => (await probe("/health/ready")) === 503 || undefined);
+    assert.equal(await probe("/health/live"), 200);
+    assert.equal((await answer).name, "a");
+    assert.deepEqual(await tiny.ended, { code: 0, signal: null });
   });
 
   await t.test("whose parent is gone stops by itself", async (t) => {

@@ -7,7 +7,7 @@ import { z } from "zod";
 
 const config = z.object({
   behaviour: z
-    .enum(["good", "start-fails", "stop-fails", "odd-rejection"])
+    .enum(["good", "start-fails", "stop-fails", "odd-rejection", "starts-late"])
     .default("good")
     .describe("What to do.")
     .meta({ env: "TINY_BEHAVIOUR" }),
@@ -25,6 +25,7 @@ await runService({
   start: async ({ config, mesh, log, health }) => {
     if (config.behaviour === "start-fails") throw new Error("the vault is sealed");
     if (config.behaviour === "odd-rejection") void Promise.reject(new Error("nobody waits for this"));
+    if (config.behaviour === "starts-late") await new Promise((resolve) => process.once("message", resolve));
     health.check("tiny", () => Promise.resolve());
     const rest = () => Promise.reject(new RpcError(StatusCode.UNIMPLEMENTED, "not here"));
     await mesh.serve(SecretsServiceDefinition, {

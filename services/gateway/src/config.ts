@@ -1,4 +1,5 @@
 // Every setting of the gateway, and where it comes from.
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { z } from "zod";
 
 const list = z.string().transform((text) =>
@@ -54,6 +55,12 @@ export const gatewayConfig = z.object({
     .optional()
     .describe("Where limits are counted; absent: in this process's memory")
     .meta({ env: "WARREN_REDIS_URL" }),
+  redisPasswordFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File with the password for Redis (mode 0600), so that it need not stand in the address")
+    .meta({ env: "WARREN_REDIS_PASSWORD_FILE" }),
   limitsFile: z
     .string()
     .min(1)
@@ -76,3 +83,22 @@ export const gatewayConfig = z.object({
 
 /** The settings as the gateway gets them. */
 export type GatewayConfig = z.output<typeof gatewayConfig>;
+
+/**
+ * The password for Redis; undefined where none is configured.
+ * @throws Error naming the file, never its content.
+ */
+export function redisPassword({ redisPasswordFile }: Pick<GatewayConfig, "redisPasswordFile">): string | undefined {
+  if (redisPasswordFile === undefined) return undefined;
+  const file = openSync(redisPasswordFile, "r");
+  try {
+    // Of the open file, so that nobody can swap it in between.
+    if ((fstatSync(file).mode & 0o077) !== 0)
+      throw new Error(`WARREN_REDIS_PASSWORD_FILE: others can read ${redisPasswordFile}: run chmod 600 on it`);
+    const password = readFileSync(file, "utf8").trim();
+    if (password === "") throw new Error(`WARREN_REDIS_PASSWORD_FILE: ${redisPasswordFile} is empty`);
+    return password;
+  } finally {
+    closeSync(file);
+  }
+}

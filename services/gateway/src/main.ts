@@ -2,7 +2,7 @@
 import { services } from "@warren/mesh/policy";
 import { runService } from "@warren/service";
 import { buildGateway } from "./app.ts";
-import { gatewayConfig } from "./config.ts";
+import { gatewayConfig, redisPassword } from "./config.ts";
 import { connectRedis } from "./limits/redis-client.ts";
 import { openState } from "./state.ts";
 
@@ -17,7 +17,7 @@ await runService({
       state: await openState(mesh),
       health,
       log,
-      redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl),
+      redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, redisPassword(config)),
       version: "0.1.0",
       services: Object.keys(services),
       processMetrics: true,

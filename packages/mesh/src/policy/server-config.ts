@@ -42,6 +42,10 @@ export interface NatsServerOptions {
   readonly portsDir?: string;
   /** Write every JetStream message to disk before acknowledging it; needs nats-server ≥ 2.10. */
   readonly syncAlways?: boolean;
+  /** Bytes that JetStream may hold on disk, such as `9G`. Default: most of what is free. */
+  readonly maxStore?: string;
+  /** Where the server tells of its health (`/healthz`), `host:port`. Whoever reaches it may ask. Default: nowhere. */
+  readonly monitor?: string;
   /** Present: one of several servers. */
   readonly cluster?: NatsCluster;
   /** Present: clients must speak TLS. They prove who they are by their nkey, not by a certificate. */
@@ -69,7 +73,12 @@ export function natsServerConfig(options: NatsServerOptions): string {
       // A machine that is gone without a word keeps its place in queue groups, and its calls, until it misses these.
       ping_interval: "5s",
       ping_max: 2,
-      jetstream: { store_dir: options.storeDir, ...(options.syncAlways ? { sync_interval: "always" } : {}) },
+      jetstream: {
+        store_dir: options.storeDir,
+        ...(options.maxStore ? { max_file_store: options.maxStore } : {}),
+        ...(options.syncAlways ? { sync_interval: "always" } : {}),
+      },
+      ...(options.monitor ? { http: options.monitor } : {}),
       ...(options.tls ? { tls: tlsBlock(options.tls) } : {}),
       ...(options.cluster ? { cluster: clusterBlock(options.cluster, options.host) } : {}),
       accounts: { WARREN: { jetstream: "enabled", users } },

@@ -8,9 +8,11 @@ const LONGEST_RECONNECT_DELAY_MS = 1_000;
 /**
  * A client for a limiter: fails fast, queues nothing, never tries twice, reconnects for ever.
  * @param url `redis://`, `rediss://`, or `unix:///path/to/socket`.
+ * @param password In place of one in the address.
  */
-export function connectRedis(url: string): Redis {
+export function connectRedis(url: string, password?: string): Redis {
   const options = {
+    ...(password === undefined ? {} : { password }),
     lazyConnect: true,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: 2_000,

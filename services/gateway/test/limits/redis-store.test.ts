@@ -148,3 +148,17 @@ test("a client fails at once while the server is away, and finds it again by its
 test("addresses of other kinds are refused, with what to use", () => {
   assert.throws(() => connectRedis("http://localhost"), /redis:\/\/, rediss:\/\/ or unix:\/\/\/path/);
 });
+
+test("a server that asks for a password gets the one that stands apart from the address", async (t) => {
+  const { path } = await startRedis(t);
+  const admin = connectRedis(`unix://${path}`);
+  t.after(() => admin.disconnect());
+  await admin.connect();
+  await admin.config("SET", "requirepass", "swordfish");
+  const [with_, without] = [connectRedis(`unix://${path}`, "swordfish"), connectRedis(`unix://${path}`)];
+  t.after(() => [with_, without].forEach((each) => each.disconnect()));
+  await with_.connect();
+  assert.equal(await with_.ping(), "PONG");
+  await without.connect().catch(() => undefined);
+  await assert.rejects(without.ping(), /NOAUTH|enableOfflineQueue|closed/i);
+});

@@ -1,0 +1,103 @@
+// Every secret that a deployed mesh begins with, in one place: what the parts are given is derived from it.
+import { randomBytes } from "node:crypto";
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import { services } from "@warren/mesh/policy";
+
+/** The secrets of one mesh. Kept apart from all services: whoever holds it is all of them at once. */
+export interface Material {
+  readonly version: 1;
+  /** Private nkey seeds by service name. */
+  readonly mesh: Readonly<Record<string, string>>;
+  /** By which the NATS servers of a cluster know one another. */
+  readonly route: string;
+  readonly redis: string;
+  readonly operator: string;
+  /** The vault's root key, base64. Without it the stored secrets cannot be read again. */
+  readonly root: string;
+}
+
+/** What can be made anew by itself. The vault's root key cannot: what it seals would be lost. */
+export const KINDS = ["mesh", "route", "redis", "operator"] as const;
+export type MaterialKind = (typeof KINDS)[number];
+
+const OPERATOR = /^wop_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$/;
+const PASSWORD = /^[A-Za-z0-9_-]{32,}$/;
+const ROOT_BYTES = 32;
+
+/**
+ * The whole material: what is there is kept, what is missing (a service that is new in this version) is made.
+ * @param renew What to make anew although it is there.
+ */
+export function completeMaterial(found: Partial<Material> = {}, renew: readonly MaterialKind[] = []): Material {
+  const kept = { ...found };
+  for (const kind of renew) delete kept[kind];
+  const mesh = Object.keys(services).map((name) => [name, kept.mesh?.[name] ?? newSeed()] as const);
+  return {
+    version: 1,
+    mesh: Object.fromEntries(mesh),
+    route: kept.route ?? newPassword(),
+    redis: kept.redis ?? newPassword(),
+    operator: kept.operator ?? `wop_${randomBytes(8).toString("hex")}_${newPassword()}`,
+    root: kept.root ?? randomBytes(ROOT_BYTES).toString("base64"),
+  };
+}
+
+/**
+ * Reads what {@link serializeMaterial} wrote. Members may be missing: they are made anew.
+ * @throws Error that says which member is wrong, never its value.
+ */
+export function parseMaterial(json: string): Partial<Material> {
+  const parsed = parse(json) as Partial<Material>;
+  if (typeof parsed !== "object" || parsed === null || parsed.version !== 1) throw damaged("version");
+  const wrong = Object.entries(checks).find(([name, check]) => {
+    const value = parsed[name as keyof Material];
+    return value !== undefined && !check(value);
+  });
+  if (wrong) throw damaged(wrong[0]);
+  return parsed;
+}
+
+/** The material as text, the same for the same material. */
+export function serializeMaterial(material: Material): string {
+  return `${JSON.stringify(material)}\n`;
+}
+
+const checks: Readonly<Record<string, (value: unknown) => boolean>> = {
+  mesh: (value) => typeof value === "object" && value !== null && Object.values(value).every(isSeed),
+  route: (value) => typeof value === "string" && PASSWORD.test(value),
+  redis: (value) => typeof value === "string" && PASSWORD.test(value),
+  operator: (value) => typeof value === "string" && OPERATOR.test(value),
+  root: (value) => typeof value === "string" && Buffer.from(value, "base64").length === ROOT_BYTES,
+};
+
+function isSeed(value: unknown): boolean {
+  try {
+    fromSeed(new TextEncoder().encode(String(value))).clear();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function newSeed(): string {
+  return new TextDecoder().decode(createUser().getSeed());
+}
+
+function newPassword(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    // The parser's own message quotes the text.
+    throw damaged("JSON");
+  }
+}
+
+function damaged(what: string): Error {
+  return new Error(
+    `The mesh's key material is damaged (${what}): restore it from a backup. Removing it makes a new mesh, whose vault cannot read the old one's secrets`,
+  );
+}
