@@ -14,6 +14,8 @@ export interface Metrics {
   readonly limiterDegraded: Gauge;
   /** Requests that are being served. */
   readonly active: Gauge;
+  /** Tokens that models took and gave. */
+  readonly tokens: Counter<"route" | "kind">;
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
@@ -44,6 +46,12 @@ export function createMetrics(processMetrics: boolean): Metrics {
       registers,
     }),
     active: new Gauge({ name: "http_server_active_requests", help: "Requests that are being served", registers }),
+    tokens: new Counter({
+      name: "warren_model_tokens_total",
+      help: "Tokens that models took (input) and gave (output) under the routes of OpenAI's clients",
+      labelNames: ["route", "kind"] as const,
+      registers,
+    }),
     ended: ({ method, route, status, seconds }) =>
       duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
   };
