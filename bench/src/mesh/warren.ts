@@ -13,6 +13,10 @@ const handlers: Handlers<typeof AgentServiceDefinition> = {
   },
   listSessions: notMeasured,
   getSession: notMeasured,
+  async *complete() {
+    yield await notMeasured();
+  },
+  listModels: notMeasured,
 };
 
 function notMeasured(): Promise<never> {

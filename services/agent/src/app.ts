@@ -5,7 +5,7 @@ import { AgentServiceDefinition, Session, SessionEntry } from "@warren/proto/war
 import { PluginServiceDefinition, PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
 import type { Config } from "./config.ts";
 import { createHandlers } from "./handlers.ts";
-import { createFallback } from "./model/fallback.ts";
+import { createModelDirectory } from "./model/directory.ts";
 import type { ModelProvider } from "./model/provider.ts";
 import { createSessionIndex } from "./session/index.ts";
 import { createSessionLog } from "./session/log.ts";
@@ -46,16 +46,17 @@ export async function createAgent({ mesh, log, models, settings }: AgentOptions)
   ]);
   const sessions = createSessionLog(entries);
   const catalogue = createToolCatalogue(statuses);
+  const directory = createModelDirectory(
+    models.map((model) => traceModel(tracer, model)),
+    (failed, next) =>
+      log.warn({ model: failed.provider, next: next.name }, `${failed.message}: the next model is asked`),
+  );
   const deps: TurnDependencies = {
     sessions,
     index: createSessionIndex(index, entries, sessions),
     leases: createTurnLeases(turns, mesh.instanceId),
     catalogue,
-    model: createFallback(
-      models.map((model) => traceModel(tracer, model)),
-      (failed, next) =>
-        log.warn({ model: failed.provider, next: next.name }, `${failed.message}: the next model is asked`),
-    ),
+    model: directory.chain,
     runTool: traceTools(tracer, createToolRunner(mesh.client(PluginServiceDefinition), settings.toolTimeoutMs)),
     observer: createObserver(mesh, log),
     newTurnId: () => `t_${randomBytes(8).toString("base64url")}`,
@@ -66,6 +67,7 @@ export async function createAgent({ mesh, log, models, settings }: AgentOptions)
     createHandlers({
       sessions,
       index: deps.index,
+      models: directory,
       runTurn: (request, ctx) => traceTurn(tracer, runTurn(deps, request, ctx)),
     }),
   );

@@ -1,6 +1,8 @@
 // The contract's methods: each finds the caller's conversations, runs a turn, or both.
 import type { CallContext, Handlers } from "@warren/mesh";
 import type { AgentServiceDefinition, ChatRequest } from "@warren/proto/warren/agent/v1/agent";
+import { complete } from "./complete/complete.ts";
+import type { ModelDirectory } from "./model/directory.ts";
 import type { SessionIndex } from "./session/index.ts";
 import type { SessionLog } from "./session/log.ts";
 import { ownerOf } from "./session/owner.ts";
@@ -11,11 +13,17 @@ import type { TurnEvent } from "./turn/step.ts";
 export interface HandlerDependencies {
   readonly sessions: SessionLog;
   readonly index: SessionIndex;
+  readonly models: Pick<ModelDirectory, "find" | "list">;
   readonly runTurn: (request: ChatRequest, ctx: CallContext) => AsyncIterable<TurnEvent>;
 }
 
 /** The agent's methods. */
-export function createHandlers({ sessions, index, runTurn }: HandlerDependencies): Handlers<AgentServiceDefinition> {
+export function createHandlers({
+  sessions,
+  index,
+  models,
+  runTurn,
+}: HandlerDependencies): Handlers<AgentServiceDefinition> {
   return {
     async chat(request, ctx) {
       for await (const event of runTurn(request, ctx)) if (event.$case === "completed") return event.value;
@@ -27,5 +35,7 @@ export function createHandlers({ sessions, index, runTurn }: HandlerDependencies
     },
     listSessions: (request, ctx) => index.list(ownerOf(ctx.caller), request),
     getSession: async ({ id }, ctx) => transcript(await sessions.open(ownerOf(ctx.caller), id)),
+    complete: (request, ctx) => complete(models, request, ctx.signal),
+    listModels: () => Promise.resolve({ models: [...models.list] }),
   };
 }

@@ -11,6 +11,7 @@ import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
+import { serveOpenAi } from "./edge/openai/serve.ts";
 import { serveOpenApi } from "./edge/openapi.ts";
 import { serveLimits } from "./edge/limits.ts";
 import { listenLocally, type LocalSocket } from "./edge/local-socket.ts";
@@ -33,7 +34,7 @@ import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas">;
+export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client">;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
@@ -131,15 +132,19 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     },
   });
   const routes = contractRoutes(methods.values());
+  const assertions = new Assertions((caller) => mesh.assert(caller));
+  const heartbeatMs = deps.heartbeatMs ?? HEARTBEAT_MS;
   serveContract(app, routes, {
     mesh,
     contexts,
     admission,
-    assertions: new Assertions((caller) => mesh.assert(caller)),
+    assertions,
     problemOf: (thrown) => problemOf(thrown, (err) => log.error({ err }, "A stream failed")),
-    heartbeatMs: deps.heartbeatMs ?? HEARTBEAT_MS,
+    heartbeatMs,
     stopping,
   });
+  const { problemFor } = server;
+  serveOpenAi(app, { mesh, admission, assertions, stopping, heartbeatMs, problemFor, tokens: metrics.tokens });
   servePackages(app, { packages: state.packages, tempDir: deps.tempDir });
   serveHealth(app, { mesh, admission, expected: services, health: deps.health });
   serveMetrics(app, metrics);

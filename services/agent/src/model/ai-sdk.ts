@@ -1,7 +1,15 @@
 // Any model that the AI SDK speaks to, behind our port: one step, no retries, no tools run, nothing recorded.
-import { APICallError, type LanguageModel, streamText } from "ai";
+import { APICallError, jsonSchema, type LanguageModel, Output, streamText } from "ai";
 import { toSdkMessages, toSdkTools } from "./messages.ts";
-import { type JsonObject, ModelError, type ModelProvider, type StepEvent, type StepRequest } from "./provider.ts";
+import {
+  type JsonObject,
+  ModelError,
+  type ModelProvider,
+  type Sampling,
+  type StepEnd,
+  type StepEvent,
+  type StepRequest,
+} from "./provider.ts";
 
 export interface AiSdkModelOptions {
   /** As configured: `openai:gpt-5`. */
@@ -31,7 +39,8 @@ export function createAiSdkModel({ name, model, stallMs }: AiSdkModelOptions): M
           else if (part.type === "finish-step") {
             finished = true;
             const { inputTokens = 0, outputTokens = 0 } = part.usage;
-            yield { type: "finish", usage: { inputTokens, outputTokens }, model: part.response.modelId };
+            const usage = { inputTokens, outputTokens };
+            yield { type: "finish", usage, model: part.response.modelId, reason: endOf(part.finishReason) };
           } else if (part.type === "error") throw part.error;
           else if (part.type === "abort") break;
           // While a slow reader makes us wait, the model is not to blame.
@@ -56,19 +65,37 @@ export function createAiSdkModel({ name, model, stallMs }: AiSdkModelOptions): M
   };
 }
 
-function open(model: LanguageModel, { instructions, messages, tools, toolUse }: StepRequest, abortSignal: AbortSignal) {
-  const offered = tools.length > 0 ? { tools: toSdkTools(tools), toolChoice: toolUse } : {};
+function open(model: LanguageModel, request: StepRequest, abortSignal: AbortSignal) {
+  const { instructions, messages, tools, toolUse, sampling = {}, json } = request;
+  const toolChoice = typeof toolUse === "string" ? toolUse : { type: "tool" as const, toolName: toolUse.tool };
+  const offered = tools.length > 0 ? { tools: toSdkTools(tools), toolChoice } : {};
   return streamText({
     model,
     messages: toSdkMessages(messages),
     ...(instructions === "" ? {} : { instructions }),
     ...offered,
+    ...settingsOf(sampling),
+    ...(json ? { output: json.schema ? Output.object({ schema: jsonSchema(json.schema) }) : Output.json() } : {}),
     abortSignal,
     maxRetries: 0,
     telemetry: { isEnabled: false, recordInputs: false, recordOutputs: false },
     // The SDK would print it: errors come through the stream.
     onError: () => undefined,
   }).fullStream;
+}
+
+function settingsOf({ stop, ...others }: Sampling) {
+  return { ...others, ...(stop ? { stopSequences: [...stop] } : {}) };
+}
+
+const ENDS: Readonly<Record<string, StepEnd>> = {
+  length: "length",
+  "tool-calls": "tool-calls",
+  "content-filter": "content-filter",
+};
+
+function endOf(finishReason: string): StepEnd {
+  return ENDS[finishReason] ?? "stop";
 }
 
 function toolCall(part: {

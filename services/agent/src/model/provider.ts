@@ -32,14 +32,35 @@ export type ModelMessage =
       readonly failed: boolean;
     };
 
+/** How an answer is drawn and where it ends; what is absent is the model's own choice. */
+export interface Sampling {
+  /** Tokens of the answer at most. */
+  readonly maxOutputTokens?: number;
+  /** The answer ends before any of these. */
+  readonly stop?: readonly string[];
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly seed?: number;
+}
+
 /** One step: from everything said so far to text, tool calls, or both. */
 export interface StepRequest {
   /** Who the model is and how to behave; not part of the conversation. */
   readonly instructions: string;
   readonly messages: readonly ModelMessage[];
   readonly tools: readonly ModelTool[];
-  /** `none`: the model must answer in words; `tools` still explain the calls of the past. */
-  readonly toolUse: "auto" | "none";
+  /**
+   * `none`: the model must answer in words; `tools` still explain the calls of the past. `required`: it must call one.
+   * `tool`: it must call this one.
+   */
+  readonly toolUse: "auto" | "none" | "required" | { readonly tool: string };
+  /** The caller has chosen the tools: every one of them is offered, however many. */
+  readonly toolsChosen?: boolean;
+  readonly sampling?: Sampling;
+  /** The answer is JSON, of this schema where there is one. */
+  readonly json?: { readonly schema?: JsonObject };
   /** Ends the step: the stream then throws the signal's reason. */
   readonly signal: AbortSignal;
 }
@@ -49,6 +70,9 @@ export interface StepUsage {
   readonly inputTokens: number;
   readonly outputTokens: number;
 }
+
+/** Why a step ended: all was said, or a stop sequence met; the most tokens; a call of a tool; the provider held back the rest. */
+export type StepEnd = "stop" | "length" | "tool-calls" | "content-filter";
 
 /** A piece of a step. `finish` is the last one, and always comes. */
 export type StepEvent =
@@ -61,7 +85,7 @@ export type StepEvent =
       /** Why the call cannot be made as the model wrote it. */
       readonly invalid?: string;
     }
-  | { readonly type: "finish"; readonly usage: StepUsage; readonly model: string };
+  | { readonly type: "finish"; readonly usage: StepUsage; readonly model: string; readonly reason: StepEnd };
 
 /** A model that can take a step. */
 export interface ModelProvider {

@@ -8,6 +8,9 @@ import { readKeyFile } from "./key-file.ts";
 import type { ModelProvider } from "./provider.ts";
 import type { ModelSettings, ModelSpec } from "./providers.ts";
 
+// The SDK would print what a provider leaves out of a request, past the service's log.
+(globalThis as { AI_SDK_LOG_WARNINGS?: boolean }).AI_SDK_LOG_WARNINGS = false;
+
 type RemoteKind = Exclude<ModelSpec["kind"], "offline">;
 
 /**
@@ -32,7 +35,14 @@ async function createModel(kind: RemoteKind, model: string, settings: ModelSetti
       const baseURL = needed(settings.openAiCompatibleUrl, kind, "WARREN_OPENAI_COMPATIBLE_URL");
       const file = settings.openAiCompatibleKeyFile;
       const key = file === undefined ? {} : { apiKey: await readKeyFile(file) };
-      return createOpenAICompatible({ name: kind, baseURL, includeUsage: true, fetch: straightFetch, ...key })(model);
+      return createOpenAICompatible({
+        name: kind,
+        baseURL,
+        includeUsage: true,
+        supportsStructuredOutputs: true,
+        fetch: straightFetch,
+        ...key,
+      })(model);
     }
     case "openai": {
       const apiKey = await readKeyFile(needed(settings.openAiKeyFile, kind, "WARREN_OPENAI_KEY_FILE"));

@@ -8,7 +8,7 @@ export function limitTools(provider: ModelProvider, limit: number): ModelProvide
   return {
     name: provider.name,
     step(request) {
-      if (request.tools.length <= limit) return provider.step(request);
+      if (request.toolsChosen || request.tools.length <= limit) return provider.step(request);
       const called = new Set(
         request.messages
           .flatMap((message) => (message.role === "assistant" ? message.toolCalls : []))

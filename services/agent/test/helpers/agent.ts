@@ -67,6 +67,8 @@ export async function startAgent(t: TestContext, options: AgentTestOptions = {})
         streamChat: (request, more) => client.streamChat(request, { assertion, ...more }),
         listSessions: (request, more) => client.listSessions(request, { assertion, ...more }),
         getSession: (request, more) => client.getSession(request, { assertion, ...more }),
+        complete: (request, more) => client.complete(request, { assertion, ...more }),
+        listModels: (request, more) => client.listModels(request, { assertion, ...more }),
       };
     },
   };

@@ -37,7 +37,7 @@ export function scriptedModel(steps: readonly ScriptedStep[]): ModelProvider & {
       for (const [index, call] of (step.calls ?? []).entries()) {
         yield { type: "tool-call", id: `x${index}`, arguments: {}, ...call };
       }
-      yield { type: "finish", model: "scripted-1", usage: { inputTokens: 10, outputTokens: 2 } };
+      yield { type: "finish", model: "scripted-1", usage: { inputTokens: 10, outputTokens: 2 }, reason: "stop" };
     },
   };
 }

@@ -36,7 +36,12 @@ test("text streams piece by piece, with the usage the server reports", async (t)
   const step = await takeStep(model, ask("Hi", { instructions: "Be kind." }));
   assert.equal(step.text, "Hello there, friend.");
   assert.ok(step.pieces.length >= 3, "in pieces");
-  assert.deepEqual(step.finish, { type: "finish", model: "llama3", usage: { inputTokens: 21, outputTokens: 4 } });
+  assert.deepEqual(step.finish, {
+    type: "finish",
+    model: "llama3",
+    usage: { inputTokens: 21, outputTokens: 4 },
+    reason: "stop",
+  });
   assert.deepEqual(
     server.requests[0]?.body.messages.map((message) => [message.role, message.content]),
     [

@@ -97,6 +97,7 @@ test("Anthropic's own wire format: key, conversation, streamed text, tool call, 
     type: "finish",
     model: "claude-test-1",
     usage: { inputTokens: 25, outputTokens: 15 },
+    reason: "tool-calls",
   });
   assert.equal(sent?.url, "/v1/messages");
   assert.equal(sent?.headers["x-api-key"], "sk-ant-canary");

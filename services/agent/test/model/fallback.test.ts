@@ -22,7 +22,7 @@ const broken = (name: string, kind: ModelErrorKind, events: readonly StepEvent[]
 const good = () =>
   scripted("good", [
     { type: "text", text: "hi" },
-    { type: "finish", model: "good", usage: { inputTokens: 1, outputTokens: 1 } },
+    { type: "finish", model: "good", usage: { inputTokens: 1, outputTokens: 1 }, reason: "stop" },
   ]);
 const request = stepRequest([{ role: "user", text: "Hi" }]);
 

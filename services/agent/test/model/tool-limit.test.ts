@@ -13,7 +13,7 @@ async function offered(messages: readonly ModelMessage[], limit: number): Promis
     name: "spy",
     async *step(request): AsyncGenerator<StepEvent> {
       seen = request.tools;
-      yield { type: "finish", model: "spy", usage: { inputTokens: 0, outputTokens: 0 } };
+      yield { type: "finish", model: "spy", usage: { inputTokens: 0, outputTokens: 0 }, reason: "stop" };
     },
   };
   await takeStep(limitTools(provider, limit), stepRequest(messages, { tools }));

@@ -37,53 +37,87 @@ export const jsonLines: StreamFormat = {
   heartbeat: "",
 };
 
-export interface StreamOptions {
+export interface PieceOptions {
   readonly response: ServerResponse;
   readonly headers: Readonly<Record<string, number | string | string[] | undefined>>;
+  readonly contentType: string;
+  /** What is written, piece by piece. */
+  readonly pieces: AsyncIterable<string>;
+  /** What is written last when the pieces fail. */
+  readonly failure: (thrown: unknown) => string;
+  /** Keeps proxies from closing a quiet stream. Empty: nothing does. */
+  readonly heartbeat: string;
+  readonly heartbeatMs: number;
+  /** Called once the status is sent: from there on a failure is a piece. */
+  readonly onStart: () => void;
+}
+
+export interface StreamOptions extends Pick<PieceOptions, "response" | "headers" | "heartbeatMs" | "onStart"> {
   readonly format: StreamFormat;
   readonly type: DescMessage;
   readonly messages: AsyncIterable<Uint8Array>;
-  readonly heartbeatMs: number;
   /** Makes of a failure after the start what the client may see of it. */
   readonly problemOf: (thrown: unknown) => Problem;
   readonly requestId: string;
   /** Sees each message. */
   readonly observe?: ((json: JsonValue) => void) | undefined;
-  /** Called once the status is sent: from there on a failure is an event. */
-  readonly onStart: () => void;
 }
 
 /**
  * Writes messages as they come, no faster than the client reads.
  * @throws whatever the stream throws before its first message: the response has not begun then.
  */
-export async function writeStream(options: StreamOptions): Promise<void> {
-  const { response, format, type, heartbeatMs } = options;
-  const messages = options.messages[Symbol.asyncIterator]();
-  let next = messages.next();
-  // The first message decides about the status; a stream that is quiet at first begins with a heartbeat.
+export function writeStream(options: StreamOptions): Promise<void> {
+  const { format, problemOf, requestId, response, headers, heartbeatMs, onStart } = options;
+  return writePieces({
+    response,
+    headers,
+    heartbeatMs,
+    onStart,
+    contentType: format.contentType,
+    heartbeat: format.heartbeat,
+    pieces: formatted(options),
+    failure: (thrown) => format.error(problemOf(thrown).toJSON(requestId)),
+  });
+}
+
+async function* formatted({ format, type, messages, observe }: StreamOptions): AsyncGenerator<string> {
+  for await (const message of messages) {
+    const json = bytesToJson(type, message);
+    observe?.(json);
+    yield format.event(type, json);
+  }
+}
+
+/**
+ * Writes pieces as they come, no faster than the client reads.
+ * @throws whatever they throw before the first: the response has not begun then.
+ */
+export async function writePieces(options: PieceOptions): Promise<void> {
+  const { response, heartbeat, heartbeatMs } = options;
+  const pieces = options.pieces[Symbol.asyncIterator]();
+  let next = pieces.next();
+  // The first piece decides about the status; a stream that is quiet at first begins with a heartbeat.
   await settledWithin(next, heartbeatMs);
   options.onStart();
-  response.writeHead(200, { ...options.headers, "content-type": format.contentType });
+  response.writeHead(200, { ...options.headers, "content-type": options.contentType });
   response.flushHeaders();
   const beat = setInterval(() => {
-    if (format.heartbeat && !response.writableNeedDrain && !response.destroyed) response.write(format.heartbeat);
+    if (heartbeat && !response.writableNeedDrain && !response.destroyed) response.write(heartbeat);
   }, heartbeatMs);
   try {
     for (;;) {
       const { value, done } = await next;
       if (done || response.destroyed) break;
-      const json = bytesToJson(type, value);
-      options.observe?.(json);
-      if (!response.write(format.event(type, json))) await drained(response);
-      next = messages.next();
+      if (!response.write(value)) await drained(response);
+      next = pieces.next();
     }
   } catch (error) {
-    if (!response.destroyed) response.write(format.error(options.problemOf(error).toJSON(options.requestId)));
+    if (!response.destroyed) response.write(options.failure(error));
   } finally {
     clearInterval(beat);
     // Ends the stream at its service, too, where the client left first.
-    await messages.return?.().catch(() => undefined);
+    await pieces.return?.().catch(() => undefined);
     response.end();
   }
 }

@@ -24,6 +24,8 @@ export interface Metrics {
   readonly limiterDegraded: Gauge;
   /** Requests that are being served. */
   readonly active: Gauge;
+  /** Tokens that models took and gave. */
+  readonly tokens: Counter<"route" | "kind">;
 }
 
 const ROUND_TRIP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05];
@@ -86,6 +88,12 @@ export function createMetrics(processMetrics: boolean): Metrics {
       registers,
     }),
     active: new Gauge({ name: "http_server_active_requests", help: "Requests that are being served", registers }),
+    tokens: new Counter({
+      name: "warren_model_tokens_total",
+      help: "Tokens that models took (input) and gave (output) under the routes of OpenAI's clients",
+      labelNames: ["route", "kind"] as const,
+      registers,
+    }),
     ended: ({ method, route, status, seconds }) =>
       duration.observe({ method, route: route ?? "unknown", status: String(status) }, seconds),
   };

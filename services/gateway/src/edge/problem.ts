@@ -166,7 +166,8 @@ function scopeMissing({ scope, message }: ScopeMissing): Problem {
 
 function ofRpc(error: RpcError): Problem {
   const { violations, retryAfterMs, reason } = error.details;
-  const status = httpStatus[error.code];
+  // What does not fit through the mesh would not fit later either.
+  const status = reason === "TOO_LARGE" ? 413 : httpStatus[error.code];
   const waits = status === 503 || status === 429;
   const retryAfter = Math.max(1, Math.ceil((retryAfterMs ?? 1000) / 1000));
   const headers = waits

@@ -56,7 +56,7 @@ async function serve(
     query: queryOf(request),
     body,
   });
-  const options = optionsOf(request, reply.raw, deps);
+  const options = callOptions(request, reply.raw, deps);
   if (streaming)
     return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
   const answer = bytesToJson(method.output, await ask(method, call, options, deps));
@@ -111,7 +111,15 @@ function countTokens(json: JsonValue, request: FastifyRequest, { admission }: Re
   if (tokens !== undefined) admission.used(request, tokens);
 }
 
-function optionsOf(request: FastifyRequest, response: ServerResponse, deps: RestDependencies): CallOptions {
+/**
+ * What a request says of the calls that are made for it: by whom, and until when.
+ * @throws Problem 400 for a malformed Idempotency-Key.
+ */
+export function callOptions(
+  request: FastifyRequest,
+  response: ServerResponse,
+  deps: Pick<RestDependencies, "admission" | "assertions" | "stopping">,
+): CallOptions {
   const { identity, address } = deps.admission.of(request);
   const idempotencyKey = request.headers["idempotency-key"];
   if (idempotencyKey !== undefined && (typeof idempotencyKey !== "string" || !IDEMPOTENCY_KEY.test(idempotencyKey)))

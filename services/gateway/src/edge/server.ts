@@ -9,7 +9,7 @@ import type { Admission } from "./admission.ts";
 import { fromFastify, onClientError } from "./framework-errors.ts";
 import { BODY_LIMIT, isJson, parseJsonBody, unsupportedMediaType } from "./json-body.ts";
 import type { UnknownRoutes } from "./not-found.ts";
-import { PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
+import { type Problem, PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
 
 export interface ServerDependencies {
@@ -26,6 +26,8 @@ export interface ServerDependencies {
 /** A server to which routes can be added. */
 export interface HttpServer {
   readonly app: FastifyInstance;
+  /** What a client may see of whatever a route threw; what is not meant for it goes to the log. */
+  readonly problemFor: (thrown: unknown, request: FastifyRequest) => Problem;
   /** Fires when the stop waits no longer for what is in flight. */
   readonly stopping: AbortSignal;
   /** Takes no new connections and waits for what is in flight; after `graceMs` it is cut. */
@@ -53,12 +55,16 @@ export function createServer(deps: ServerDependencies): HttpServer {
   const { config, contexts, admission, unknown, log, active, headersTimeoutMs = bounds.headersTimeout } = deps;
   const stopping = new AbortController();
   let accepting = true;
-  const send = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  const problemFor = (thrown: unknown, request: FastifyRequest): Problem => {
     const { id } = contexts.of(request.raw);
     const cut = stopping.signal.aborted && thrown instanceof RpcError && thrown.code === StatusCode.CANCELLED;
-    const problem = cut
+    return cut
       ? unavailable("The gateway is stopping", 1, "STOPPING")
       : problemOf(fromFastify(thrown) ?? thrown, (err) => log.error({ err, requestId: id }, "A request failed"));
+  };
+  const send = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const { id } = contexts.of(request.raw);
+    const problem = problemFor(thrown, request);
     // As bytes: to text the framework would add a charset, which the media type does not have.
     const body = Buffer.from(JSON.stringify(problem.toJSON(id)));
     return reply
@@ -123,7 +129,7 @@ export function createServer(deps: ServerDependencies): HttpServer {
       clearInterval(sweep);
     }
   };
-  return { app, stopping: stopping.signal, stop };
+  return { app, problemFor, stopping: stopping.signal, stop };
 }
 
 function readJson(app: FastifyInstance): void {

@@ -9,7 +9,16 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Struct } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 
-export const Role = { UNSPECIFIED: 0, USER: 1, ASSISTANT: 2, UNRECOGNIZED: -1 } as const;
+export const Role = {
+  UNSPECIFIED: 0,
+  USER: 1,
+  ASSISTANT: 2,
+  /** SYSTEM - Instructions: who the model is and how to behave. */
+  SYSTEM: 3,
+  /** TOOL - The answer of a tool. */
+  TOOL: 4,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type Role = typeof Role[keyof typeof Role];
 
@@ -17,6 +26,8 @@ export namespace Role {
   export type UNSPECIFIED = typeof Role.UNSPECIFIED;
   export type USER = typeof Role.USER;
   export type ASSISTANT = typeof Role.ASSISTANT;
+  export type SYSTEM = typeof Role.SYSTEM;
+  export type TOOL = typeof Role.TOOL;
   export type UNRECOGNIZED = typeof Role.UNRECOGNIZED;
 }
 
@@ -31,6 +42,12 @@ export function roleFromJSON(object: any): Role {
     case 2:
     case "ROLE_ASSISTANT":
       return Role.ASSISTANT;
+    case 3:
+    case "ROLE_SYSTEM":
+      return Role.SYSTEM;
+    case 4:
+    case "ROLE_TOOL":
+      return Role.TOOL;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -46,7 +63,138 @@ export function roleToJSON(object: Role): string {
       return "ROLE_USER";
     case Role.ASSISTANT:
       return "ROLE_ASSISTANT";
+    case Role.SYSTEM:
+      return "ROLE_SYSTEM";
+    case Role.TOOL:
+      return "ROLE_TOOL";
     case Role.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Whether the model may call tools. */
+export const ToolChoice = {
+  /** UNSPECIFIED - It may. */
+  UNSPECIFIED: 0,
+  /** NONE - It answers in words. */
+  NONE: 1,
+  /** REQUIRED - It calls at least one. */
+  REQUIRED: 2,
+  /** FUNCTION - It calls the one named. */
+  FUNCTION: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ToolChoice = typeof ToolChoice[keyof typeof ToolChoice];
+
+export namespace ToolChoice {
+  export type UNSPECIFIED = typeof ToolChoice.UNSPECIFIED;
+  export type NONE = typeof ToolChoice.NONE;
+  export type REQUIRED = typeof ToolChoice.REQUIRED;
+  export type FUNCTION = typeof ToolChoice.FUNCTION;
+  export type UNRECOGNIZED = typeof ToolChoice.UNRECOGNIZED;
+}
+
+export function toolChoiceFromJSON(object: any): ToolChoice {
+  switch (object) {
+    case 0:
+    case "TOOL_CHOICE_UNSPECIFIED":
+      return ToolChoice.UNSPECIFIED;
+    case 1:
+    case "TOOL_CHOICE_NONE":
+      return ToolChoice.NONE;
+    case 2:
+    case "TOOL_CHOICE_REQUIRED":
+      return ToolChoice.REQUIRED;
+    case 3:
+    case "TOOL_CHOICE_FUNCTION":
+      return ToolChoice.FUNCTION;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ToolChoice.UNRECOGNIZED;
+  }
+}
+
+export function toolChoiceToJSON(object: ToolChoice): string {
+  switch (object) {
+    case ToolChoice.UNSPECIFIED:
+      return "TOOL_CHOICE_UNSPECIFIED";
+    case ToolChoice.NONE:
+      return "TOOL_CHOICE_NONE";
+    case ToolChoice.REQUIRED:
+      return "TOOL_CHOICE_REQUIRED";
+    case ToolChoice.FUNCTION:
+      return "TOOL_CHOICE_FUNCTION";
+    case ToolChoice.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Why an answer ended. */
+export const FinishReason = {
+  UNSPECIFIED: 0,
+  /** STOP - The model had said all, or met a stop sequence. */
+  STOP: 1,
+  /** LENGTH - It reached the most tokens allowed. */
+  LENGTH: 2,
+  /** TOOL_CALLS - It waits for the answers of tools. */
+  TOOL_CALLS: 3,
+  /** CONTENT_FILTER - The provider withheld the rest. */
+  CONTENT_FILTER: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type FinishReason = typeof FinishReason[keyof typeof FinishReason];
+
+export namespace FinishReason {
+  export type UNSPECIFIED = typeof FinishReason.UNSPECIFIED;
+  export type STOP = typeof FinishReason.STOP;
+  export type LENGTH = typeof FinishReason.LENGTH;
+  export type TOOL_CALLS = typeof FinishReason.TOOL_CALLS;
+  export type CONTENT_FILTER = typeof FinishReason.CONTENT_FILTER;
+  export type UNRECOGNIZED = typeof FinishReason.UNRECOGNIZED;
+}
+
+export function finishReasonFromJSON(object: any): FinishReason {
+  switch (object) {
+    case 0:
+    case "FINISH_REASON_UNSPECIFIED":
+      return FinishReason.UNSPECIFIED;
+    case 1:
+    case "FINISH_REASON_STOP":
+      return FinishReason.STOP;
+    case 2:
+    case "FINISH_REASON_LENGTH":
+      return FinishReason.LENGTH;
+    case 3:
+    case "FINISH_REASON_TOOL_CALLS":
+      return FinishReason.TOOL_CALLS;
+    case 4:
+    case "FINISH_REASON_CONTENT_FILTER":
+      return FinishReason.CONTENT_FILTER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return FinishReason.UNRECOGNIZED;
+  }
+}
+
+export function finishReasonToJSON(object: FinishReason): string {
+  switch (object) {
+    case FinishReason.UNSPECIFIED:
+      return "FINISH_REASON_UNSPECIFIED";
+    case FinishReason.STOP:
+      return "FINISH_REASON_STOP";
+    case FinishReason.LENGTH:
+      return "FINISH_REASON_LENGTH";
+    case FinishReason.TOOL_CALLS:
+      return "FINISH_REASON_TOOL_CALLS";
+    case FinishReason.CONTENT_FILTER:
+      return "FINISH_REASON_CONTENT_FILTER";
+    case FinishReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -227,6 +375,95 @@ export interface Message {
   text: string;
   toolCalls: ToolCall[];
   time: Date | undefined;
+}
+
+export interface CompleteRequest {
+  /** One of `ListModels`. Empty: the configured models in their order, with fallback. */
+  model: string;
+  /** What was said so far, oldest first. Every call of a tool is answered before the assistant speaks again. */
+  messages: PromptMessage[];
+  /** The tools that the model may call. They are the caller's: tools of plugins are never among them. */
+  tools: FunctionTool[];
+  toolChoice: ToolChoice;
+  /** The one tool to call, with TOOL_CHOICE_FUNCTION. */
+  toolName: string;
+  /** At most one call of a tool in this step. */
+  singleCall: boolean;
+  /** Tokens of the answer at most. 0: as many as the model gives. */
+  maxOutputTokens: number;
+  /** The answer ends before any of these. */
+  stop: string[];
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  presencePenalty?: number | undefined;
+  frequencyPenalty?: number | undefined;
+  seed?:
+    | number
+    | undefined;
+  /** The answer is JSON. */
+  json: boolean;
+  /** JSON Schema that the answer follows, with `json`. */
+  jsonSchema: { [key: string]: any } | undefined;
+}
+
+/** What one side said, as the caller kept it. */
+export interface PromptMessage {
+  role: Role;
+  text: string;
+  /** Calls that the assistant asked for. */
+  toolCalls: FunctionCall[];
+  /** The call that a tool's answer belongs to. */
+  toolCallId: string;
+}
+
+/** A tool that the caller runs itself. */
+export interface FunctionTool {
+  name: string;
+  description: string;
+  /** JSON Schema of its arguments. Absent: it takes none. */
+  parameters: { [key: string]: any } | undefined;
+}
+
+/** A call of a caller's tool. */
+export interface FunctionCall {
+  id: string;
+  name: string;
+  arguments: { [key: string]: any } | undefined;
+}
+
+/** A piece of an answer. */
+export interface CompleteEvent {
+  event:
+    | //
+    /** More text. */
+    { $case: "text"; value: TextDelta }
+    | //
+    /** A call of one of the caller's tools, whole. */
+    { $case: "call"; value: FunctionCall }
+    | //
+    /** The end; always the last. */
+    { $case: "finished"; value: CompleteFinished }
+    | undefined;
+}
+
+export interface CompleteFinished {
+  reason: FinishReason;
+  usage: Usage | undefined;
+}
+
+export interface ListModelsRequest {
+}
+
+export interface ListModelsResponse {
+  models: Model[];
+}
+
+/** A model by the name that `Complete` takes. */
+export interface Model {
+  /** `warren`: all configured models in their order; else one of them as configured: `offline`, `openai:gpt-5`. */
+  id: string;
+  /** Who runs it: `warren`, `openai`, `anthropic`. */
+  owner: string;
 }
 
 /** A tool call that waits for a person, bound to its exact arguments. */
@@ -1722,6 +1959,1105 @@ export const Message: MessageFns<Message, "warren.agent.v1.Message"> = {
   },
 };
 
+function createBaseCompleteRequest(): CompleteRequest {
+  return {
+    model: "",
+    messages: [],
+    tools: [],
+    toolChoice: 0,
+    toolName: "",
+    singleCall: false,
+    maxOutputTokens: 0,
+    stop: [],
+    temperature: undefined,
+    topP: undefined,
+    presencePenalty: undefined,
+    frequencyPenalty: undefined,
+    seed: undefined,
+    json: false,
+    jsonSchema: undefined,
+  };
+}
+
+export const CompleteRequest: MessageFns<CompleteRequest, "warren.agent.v1.CompleteRequest"> = {
+  $type: "warren.agent.v1.CompleteRequest" as const,
+
+  encode(message: CompleteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(10).string(message.model);
+    }
+    for (const v of message.messages) {
+      PromptMessage.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.tools) {
+      FunctionTool.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.toolChoice !== 0) {
+      writer.uint32(32).int32(message.toolChoice);
+    }
+    if (message.toolName !== "") {
+      writer.uint32(42).string(message.toolName);
+    }
+    if (message.singleCall !== false) {
+      writer.uint32(48).bool(message.singleCall);
+    }
+    if (message.maxOutputTokens !== 0) {
+      writer.uint32(56).uint32(message.maxOutputTokens);
+    }
+    for (const v of message.stop) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.temperature !== undefined) {
+      writer.uint32(73).double(message.temperature);
+    }
+    if (message.topP !== undefined) {
+      writer.uint32(81).double(message.topP);
+    }
+    if (message.presencePenalty !== undefined) {
+      writer.uint32(89).double(message.presencePenalty);
+    }
+    if (message.frequencyPenalty !== undefined) {
+      writer.uint32(97).double(message.frequencyPenalty);
+    }
+    if (message.seed !== undefined) {
+      writer.uint32(104).int32(message.seed);
+    }
+    if (message.json !== false) {
+      writer.uint32(112).bool(message.json);
+    }
+    if (message.jsonSchema !== undefined) {
+      Struct.encode(Struct.wrap(message.jsonSchema), writer.uint32(122).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompleteRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompleteRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.messages.push(PromptMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tools.push(FunctionTool.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toolChoice = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toolName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.singleCall = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.maxOutputTokens = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.stop.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.temperature = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.topP = reader.double();
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.presencePenalty = reader.double();
+            continue;
+          }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.frequencyPenalty = reader.double();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.seed = reader.int32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.json = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.jsonSchema = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompleteRequest {
+    return {
+      model: isSet(object.model) ? globalThis.String(object.model) : "",
+      messages: globalThis.Array.isArray(object?.messages)
+        ? object.messages.map((e: any) => PromptMessage.fromJSON(e))
+        : [],
+      tools: globalThis.Array.isArray(object?.tools) ? object.tools.map((e: any) => FunctionTool.fromJSON(e)) : [],
+      toolChoice: isSet(object.toolChoice)
+        ? toolChoiceFromJSON(object.toolChoice)
+        : isSet(object.tool_choice)
+        ? toolChoiceFromJSON(object.tool_choice)
+        : 0,
+      toolName: isSet(object.toolName)
+        ? globalThis.String(object.toolName)
+        : isSet(object.tool_name)
+        ? globalThis.String(object.tool_name)
+        : "",
+      singleCall: isSet(object.singleCall)
+        ? globalThis.Boolean(object.singleCall)
+        : isSet(object.single_call)
+        ? globalThis.Boolean(object.single_call)
+        : false,
+      maxOutputTokens: isSet(object.maxOutputTokens)
+        ? globalThis.Number(object.maxOutputTokens)
+        : isSet(object.max_output_tokens)
+        ? globalThis.Number(object.max_output_tokens)
+        : 0,
+      stop: globalThis.Array.isArray(object?.stop) ? object.stop.map((e: any) => globalThis.String(e)) : [],
+      temperature: isSet(object.temperature) ? globalThis.Number(object.temperature) : undefined,
+      topP: isSet(object.topP)
+        ? globalThis.Number(object.topP)
+        : isSet(object.top_p)
+        ? globalThis.Number(object.top_p)
+        : undefined,
+      presencePenalty: isSet(object.presencePenalty)
+        ? globalThis.Number(object.presencePenalty)
+        : isSet(object.presence_penalty)
+        ? globalThis.Number(object.presence_penalty)
+        : undefined,
+      frequencyPenalty: isSet(object.frequencyPenalty)
+        ? globalThis.Number(object.frequencyPenalty)
+        : isSet(object.frequency_penalty)
+        ? globalThis.Number(object.frequency_penalty)
+        : undefined,
+      seed: isSet(object.seed) ? globalThis.Number(object.seed) : undefined,
+      json: isSet(object.json) ? globalThis.Boolean(object.json) : false,
+      jsonSchema: isObject(object.jsonSchema)
+        ? object.jsonSchema
+        : isObject(object.json_schema)
+        ? object.json_schema
+        : undefined,
+    };
+  },
+
+  toJSON(message: CompleteRequest): unknown {
+    const obj: any = {};
+    if (message.model !== "") {
+      obj.model = message.model;
+    }
+    if (message.messages?.length) {
+      obj.messages = message.messages.map((e) => PromptMessage.toJSON(e));
+    }
+    if (message.tools?.length) {
+      obj.tools = message.tools.map((e) => FunctionTool.toJSON(e));
+    }
+    if (message.toolChoice !== 0) {
+      obj.toolChoice = toolChoiceToJSON(message.toolChoice);
+    }
+    if (message.toolName !== "") {
+      obj.toolName = message.toolName;
+    }
+    if (message.singleCall !== false) {
+      obj.singleCall = message.singleCall;
+    }
+    if (message.maxOutputTokens !== 0) {
+      obj.maxOutputTokens = Math.round(message.maxOutputTokens);
+    }
+    if (message.stop?.length) {
+      obj.stop = message.stop;
+    }
+    if (message.temperature !== undefined) {
+      obj.temperature = floatToJson(message.temperature);
+    }
+    if (message.topP !== undefined) {
+      obj.topP = floatToJson(message.topP);
+    }
+    if (message.presencePenalty !== undefined) {
+      obj.presencePenalty = floatToJson(message.presencePenalty);
+    }
+    if (message.frequencyPenalty !== undefined) {
+      obj.frequencyPenalty = floatToJson(message.frequencyPenalty);
+    }
+    if (message.seed !== undefined) {
+      obj.seed = Math.round(message.seed);
+    }
+    if (message.json !== false) {
+      obj.json = message.json;
+    }
+    if (message.jsonSchema !== undefined) {
+      obj.jsonSchema = message.jsonSchema;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CompleteRequest>): CompleteRequest {
+    return CompleteRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompleteRequest>): CompleteRequest {
+    const message = createBaseCompleteRequest();
+    message.model = object.model ?? "";
+    message.messages = object.messages?.map((e) => PromptMessage.fromPartial(e)) || [];
+    message.tools = object.tools?.map((e) => FunctionTool.fromPartial(e)) || [];
+    message.toolChoice = object.toolChoice ?? 0;
+    message.toolName = object.toolName ?? "";
+    message.singleCall = object.singleCall ?? false;
+    message.maxOutputTokens = object.maxOutputTokens ?? 0;
+    message.stop = object.stop?.map((e) => e) || [];
+    message.temperature = object.temperature ?? undefined;
+    message.topP = object.topP ?? undefined;
+    message.presencePenalty = object.presencePenalty ?? undefined;
+    message.frequencyPenalty = object.frequencyPenalty ?? undefined;
+    message.seed = object.seed ?? undefined;
+    message.json = object.json ?? false;
+    message.jsonSchema = object.jsonSchema ?? undefined;
+    return message;
+  },
+};
+
+function createBasePromptMessage(): PromptMessage {
+  return { role: 0, text: "", toolCalls: [], toolCallId: "" };
+}
+
+export const PromptMessage: MessageFns<PromptMessage, "warren.agent.v1.PromptMessage"> = {
+  $type: "warren.agent.v1.PromptMessage" as const,
+
+  encode(message: PromptMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== 0) {
+      writer.uint32(8).int32(message.role);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    for (const v of message.toolCalls) {
+      FunctionCall.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.toolCallId !== "") {
+      writer.uint32(34).string(message.toolCallId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromptMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromptMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.role = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toolCalls.push(FunctionCall.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.toolCallId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PromptMessage {
+    return {
+      role: isSet(object.role) ? roleFromJSON(object.role) : 0,
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+      toolCalls: globalThis.Array.isArray(object?.toolCalls)
+        ? object.toolCalls.map((e: any) => FunctionCall.fromJSON(e))
+        : globalThis.Array.isArray(object?.tool_calls)
+        ? object.tool_calls.map((e: any) => FunctionCall.fromJSON(e))
+        : [],
+      toolCallId: isSet(object.toolCallId)
+        ? globalThis.String(object.toolCallId)
+        : isSet(object.tool_call_id)
+        ? globalThis.String(object.tool_call_id)
+        : "",
+    };
+  },
+
+  toJSON(message: PromptMessage): unknown {
+    const obj: any = {};
+    if (message.role !== 0) {
+      obj.role = roleToJSON(message.role);
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    if (message.toolCalls?.length) {
+      obj.toolCalls = message.toolCalls.map((e) => FunctionCall.toJSON(e));
+    }
+    if (message.toolCallId !== "") {
+      obj.toolCallId = message.toolCallId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PromptMessage>): PromptMessage {
+    return PromptMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PromptMessage>): PromptMessage {
+    const message = createBasePromptMessage();
+    message.role = object.role ?? 0;
+    message.text = object.text ?? "";
+    message.toolCalls = object.toolCalls?.map((e) => FunctionCall.fromPartial(e)) || [];
+    message.toolCallId = object.toolCallId ?? "";
+    return message;
+  },
+};
+
+function createBaseFunctionTool(): FunctionTool {
+  return { name: "", description: "", parameters: undefined };
+}
+
+export const FunctionTool: MessageFns<FunctionTool, "warren.agent.v1.FunctionTool"> = {
+  $type: "warren.agent.v1.FunctionTool" as const,
+
+  encode(message: FunctionTool, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.description !== "") {
+      writer.uint32(18).string(message.description);
+    }
+    if (message.parameters !== undefined) {
+      Struct.encode(Struct.wrap(message.parameters), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FunctionTool {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFunctionTool();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.parameters = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FunctionTool {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      parameters: isObject(object.parameters) ? object.parameters : undefined,
+    };
+  },
+
+  toJSON(message: FunctionTool): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.parameters !== undefined) {
+      obj.parameters = message.parameters;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FunctionTool>): FunctionTool {
+    return FunctionTool.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FunctionTool>): FunctionTool {
+    const message = createBaseFunctionTool();
+    message.name = object.name ?? "";
+    message.description = object.description ?? "";
+    message.parameters = object.parameters ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFunctionCall(): FunctionCall {
+  return { id: "", name: "", arguments: undefined };
+}
+
+export const FunctionCall: MessageFns<FunctionCall, "warren.agent.v1.FunctionCall"> = {
+  $type: "warren.agent.v1.FunctionCall" as const,
+
+  encode(message: FunctionCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.arguments !== undefined) {
+      Struct.encode(Struct.wrap(message.arguments), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FunctionCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFunctionCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.arguments = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FunctionCall {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      arguments: isObject(object.arguments) ? object.arguments : undefined,
+    };
+  },
+
+  toJSON(message: FunctionCall): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.arguments !== undefined) {
+      obj.arguments = message.arguments;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FunctionCall>): FunctionCall {
+    return FunctionCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FunctionCall>): FunctionCall {
+    const message = createBaseFunctionCall();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.arguments = object.arguments ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCompleteEvent(): CompleteEvent {
+  return { event: undefined };
+}
+
+export const CompleteEvent: MessageFns<CompleteEvent, "warren.agent.v1.CompleteEvent"> = {
+  $type: "warren.agent.v1.CompleteEvent" as const,
+
+  encode(message: CompleteEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.event?.$case) {
+      case "text":
+        TextDelta.encode(message.event.value, writer.uint32(10).fork()).join();
+        break;
+      case "call":
+        FunctionCall.encode(message.event.value, writer.uint32(18).fork()).join();
+        break;
+      case "finished":
+        CompleteFinished.encode(message.event.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompleteEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompleteEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = { $case: "text", value: TextDelta.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "call", value: FunctionCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.event = { $case: "finished", value: CompleteFinished.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompleteEvent {
+    return {
+      event: isSet(object.text)
+        ? { $case: "text", value: TextDelta.fromJSON(object.text) }
+        : isSet(object.call)
+        ? { $case: "call", value: FunctionCall.fromJSON(object.call) }
+        : isSet(object.finished)
+        ? { $case: "finished", value: CompleteFinished.fromJSON(object.finished) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: CompleteEvent): unknown {
+    const obj: any = {};
+    if (message.event?.$case === "text") {
+      obj.text = TextDelta.toJSON(message.event.value);
+    } else if (message.event?.$case === "call") {
+      obj.call = FunctionCall.toJSON(message.event.value);
+    } else if (message.event?.$case === "finished") {
+      obj.finished = CompleteFinished.toJSON(message.event.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CompleteEvent>): CompleteEvent {
+    return CompleteEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompleteEvent>): CompleteEvent {
+    const message = createBaseCompleteEvent();
+    switch (object.event?.$case) {
+      case "text": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "text", value: TextDelta.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "call": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "call", value: FunctionCall.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "finished": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "finished", value: CompleteFinished.fromPartial(object.event.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseCompleteFinished(): CompleteFinished {
+  return { reason: 0, usage: undefined };
+}
+
+export const CompleteFinished: MessageFns<CompleteFinished, "warren.agent.v1.CompleteFinished"> = {
+  $type: "warren.agent.v1.CompleteFinished" as const,
+
+  encode(message: CompleteFinished, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== 0) {
+      writer.uint32(8).int32(message.reason);
+    }
+    if (message.usage !== undefined) {
+      Usage.encode(message.usage, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompleteFinished {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompleteFinished();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.reason = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.usage = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompleteFinished {
+    return {
+      reason: isSet(object.reason) ? finishReasonFromJSON(object.reason) : 0,
+      usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined,
+    };
+  },
+
+  toJSON(message: CompleteFinished): unknown {
+    const obj: any = {};
+    if (message.reason !== 0) {
+      obj.reason = finishReasonToJSON(message.reason);
+    }
+    if (message.usage !== undefined) {
+      obj.usage = Usage.toJSON(message.usage);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CompleteFinished>): CompleteFinished {
+    return CompleteFinished.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompleteFinished>): CompleteFinished {
+    const message = createBaseCompleteFinished();
+    message.reason = object.reason ?? 0;
+    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    return message;
+  },
+};
+
+function createBaseListModelsRequest(): ListModelsRequest {
+  return {};
+}
+
+export const ListModelsRequest: MessageFns<ListModelsRequest, "warren.agent.v1.ListModelsRequest"> = {
+  $type: "warren.agent.v1.ListModelsRequest" as const,
+
+  encode(_: ListModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListModelsRequest {
+    return {};
+  },
+
+  toJSON(_: ListModelsRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListModelsRequest>): ListModelsRequest {
+    return ListModelsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListModelsRequest>): ListModelsRequest {
+    const message = createBaseListModelsRequest();
+    return message;
+  },
+};
+
+function createBaseListModelsResponse(): ListModelsResponse {
+  return { models: [] };
+}
+
+export const ListModelsResponse: MessageFns<ListModelsResponse, "warren.agent.v1.ListModelsResponse"> = {
+  $type: "warren.agent.v1.ListModelsResponse" as const,
+
+  encode(message: ListModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      Model.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListModelsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListModelsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(Model.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListModelsResponse {
+    return { models: globalThis.Array.isArray(object?.models) ? object.models.map((e: any) => Model.fromJSON(e)) : [] };
+  },
+
+  toJSON(message: ListModelsResponse): unknown {
+    const obj: any = {};
+    if (message.models?.length) {
+      obj.models = message.models.map((e) => Model.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListModelsResponse>): ListModelsResponse {
+    return ListModelsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListModelsResponse>): ListModelsResponse {
+    const message = createBaseListModelsResponse();
+    message.models = object.models?.map((e) => Model.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModel(): Model {
+  return { id: "", owner: "" };
+}
+
+export const Model: MessageFns<Model, "warren.agent.v1.Model"> = {
+  $type: "warren.agent.v1.Model" as const,
+
+  encode(message: Model, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.owner !== "") {
+      writer.uint32(18).string(message.owner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Model {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Model {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      owner: isSet(object.owner) ? globalThis.String(object.owner) : "",
+    };
+  },
+
+  toJSON(message: Model): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.owner !== "") {
+      obj.owner = message.owner;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Model>): Model {
+    return Model.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Model>): Model {
+    const message = createBaseModel();
+    message.id = object.id ?? "";
+    message.owner = object.owner ?? "";
+    return message;
+  },
+};
+
 function createBaseApproval(): Approval {
   return {
     id: "",
@@ -2635,6 +3971,38 @@ export const AgentServiceDefinition = {
               125,
             ]) as Uint8Array,
           ],
+        },
+      },
+    },
+    /**
+     * One step of a model over messages that the caller keeps. Nothing is stored and no tool runs: calls of the tools that
+     * the caller names come back to it. At the edge: `/v1/chat/completions` and `/v1/responses`.
+     */
+    complete: {
+      name: "Complete",
+      requestType: CompleteRequest as typeof CompleteRequest,
+      requestStream: false,
+      responseType: CompleteEvent as typeof CompleteEvent,
+      responseStream: true,
+      options: {
+        _unknownFields: {
+          400010: [
+            new Uint8Array([16, 10, 4, 99, 104, 97, 116, 18, 4, 99, 104, 97, 116, 24, 192, 169, 7]) as Uint8Array,
+          ],
+        },
+      },
+    },
+    /** The models that `Complete` takes by name. At the edge: `/v1/models`. */
+    listModels: {
+      name: "ListModels",
+      requestType: ListModelsRequest as typeof ListModelsRequest,
+      requestStream: false,
+      responseType: ListModelsResponse as typeof ListModelsResponse,
+      responseStream: false,
+      options: {
+        idempotencyLevel: "NO_SIDE_EFFECTS",
+        _unknownFields: {
+          400010: [new Uint8Array([12, 10, 4, 99, 104, 97, 116, 18, 4, 114, 101, 97, 100]) as Uint8Array],
         },
       },
     },

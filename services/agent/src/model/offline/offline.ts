@@ -1,8 +1,18 @@
 // The model that needs neither network nor account: deterministic rules behind the same port as any language model.
 import { setImmediate as nextTick } from "node:timers/promises";
 import { createSearchCache } from "../../tools/search.ts";
-import type { ModelMessage, ModelProvider, ModelTool, ModelToolCall, StepEvent, StepRequest } from "../provider.ts";
+import {
+  ModelError,
+  type ModelMessage,
+  type ModelProvider,
+  type ModelTool,
+  type ModelToolCall,
+  type StepEvent,
+  type StepRequest,
+} from "../provider.ts";
+import { fillArguments } from "./arguments.ts";
 import { chooseTool } from "./choose-tool.ts";
+import { cut } from "./cut.ts";
 import { acknowledge, collectFacts, recall } from "./facts.ts";
 import { createLiteralReader } from "./literals.ts";
 import { shrug, smallTalk } from "./small-talk.ts";
@@ -32,12 +42,14 @@ export function createOfflineModel(): ModelProvider {
   const read = createLiteralReader();
 
   function reply(request: StepRequest): Reply {
-    const results = lastResults(request.messages);
-    if (results.length > 0) return { text: results.map(tellResult).join("\n"), toolCalls: [] };
+    if (request.json) throw new ModelError("rejected", MODEL, "the offline model answers in sentences, not in JSON");
     const said = request.messages.flatMap((message) =>
       message.role === "user" ? [message.text.slice(0, READ_CHARACTERS)] : [],
     );
     const message = said.at(-1) ?? "";
+    if (request.toolUse !== "auto" && request.toolUse !== "none") return obey(request.toolUse, message, request.tools);
+    const results = lastResults(request.messages);
+    if (results.length > 0) return { text: results.map(tellResult).join("\n"), toolCalls: [] };
     const facts = collectFacts(said);
     const remembered = recall(message, facts);
     if (remembered) return { text: remembered, toolCalls: [] };
@@ -62,11 +74,23 @@ export function createOfflineModel(): ModelProvider {
     return { text, toolCalls };
   }
 
+  /** The call that the caller insists on, with what the message spells out for it. */
+  function obey(use: "required" | { readonly tool: string }, message: string, tools: readonly ModelTool[]): Reply {
+    const asked = use === "required" ? toolsFor(message, tools) : NOTHING;
+    if (asked.toolCalls.length > 0) return { text: "", toolCalls: asked.toolCalls };
+    const named = use === "required" ? (tools.length === 1 ? tools[0] : undefined) : tools.find(isNamed(use.tool));
+    if (!named)
+      throw new ModelError("rejected", MODEL, "the offline model finds no tool that fits: name the one to call");
+    const filled = fillArguments(named.inputSchema, read(message), message, named.name);
+    return { text: "", toolCalls: [{ name: named.name, arguments: filled.arguments }] };
+  }
+
   return {
     name: MODEL,
     async *step(request): AsyncGenerator<StepEvent> {
       request.signal.throwIfAborted();
-      const { text, toolCalls } = reply(request);
+      const { text: whole, toolCalls } = reply(request);
+      const { text, reason } = cut(whole, request.sampling);
       for (const [index, word] of (text.match(/\S+\s*/g) ?? []).entries()) {
         if (index % WORDS_PER_TICK === WORDS_PER_TICK - 1) await nextTick();
         request.signal.throwIfAborted();
@@ -76,6 +100,7 @@ export function createOfflineModel(): ModelProvider {
       yield {
         type: "finish",
         model: MODEL,
+        reason: toolCalls.length > 0 ? "tool-calls" : reason,
         usage: { inputTokens: countWords(request.messages), outputTokens: words(text).length },
       };
     },
@@ -83,6 +108,10 @@ export function createOfflineModel(): ModelProvider {
 }
 
 const NOTHING: Reply = { text: "", toolCalls: [] };
+
+function isNamed(name: string): (tool: ModelTool) => boolean {
+  return (tool) => tool.name === name;
+}
 
 /** The results that answer the newest assistant message: empty while the newest word is the person's. */
 function lastResults(messages: readonly ModelMessage[]): Extract<ModelMessage, { role: "tool" }>[] {
