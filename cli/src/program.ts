@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { registerChat } from "./commands/chat.ts";
 import { registerDevices } from "./commands/devices.ts";
 import { registerDoctor } from "./commands/doctor.ts";
+import { registerLimits } from "./commands/limits.ts";
 import { registerMesh } from "./commands/mesh.ts";
 import { registerPair } from "./commands/pair.ts";
 import { registerPlugin } from "./commands/plugin.ts";
@@ -59,6 +60,7 @@ function createProgram(context: Context): Command {
   registerPlugin(program, context);
   registerSecret(program, context);
   registerDevices(program, context);
+  registerLimits(program, context);
   registerDoctor(program, context);
   registerMesh(program, context);
   return program;

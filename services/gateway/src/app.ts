@@ -38,7 +38,7 @@ export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
-  /** Limits that hold whatever file and mesh say. Absent: theirs, as they change. */
+  /** Limits that hold where file and mesh say nothing. Absent: the defaults. */
   readonly policy?: Policy;
   readonly mesh: GatewayMesh;
   readonly state: GatewayState;
@@ -81,6 +81,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const { config, mesh, state, log, redis, version, services } = deps;
   const metrics = createMetrics(deps.processMetrics ?? false);
   const source = new PolicySource({
+    base: deps.policy,
     file: config.limitsFile,
     bucket: state.config,
     log,
@@ -180,7 +181,7 @@ async function openLimiter(
   { metrics, source, gateways }: { metrics: Metrics; source: PolicySource; gateways: LiveGateways },
 ): Promise<Limiter> {
   const { redis, redisTimeoutMs: timeoutMs, log } = deps;
-  const policy = (): Policy => deps.policy ?? source.current;
+  const policy = (): Policy => source.current;
   if (redis === undefined) {
     metrics.limiterDegraded.set(1);
     log.warn({}, "WARREN_REDIS_URL is not set: limits are counted in this process's memory, for this gateway alone");
