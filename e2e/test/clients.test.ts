@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import test from "node:test";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { startStack } from "@warren/testing";
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { startStack, waitUntil } from "@warren/testing";
 import { generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 import OpenAI, { AuthenticationError, BadRequestError, NotFoundError } from "openai";
 import { startOpenAiServer } from "../../services/agent/test/helpers/openai-server.ts";
@@ -246,5 +248,47 @@ test("what clients already speak", async (t) => {
     assert.ok(pieces.length > 2, "in pieces");
     assert.equal(await result.finishReason, "stop");
     assert.ok(((await result.usage).outputTokens ?? 0) > 0);
+  });
+
+  for (const version of ["2026-07-28", "2025-11-25"])
+    await t.test(`MCP ${version}: the plugins' tools are listed and called, in the client's own trace`, async () => {
+      const mode = version === "2025-11-25" ? "legacy" : { pin: version };
+      const client = new Client({ name: "e2e", version: "1" }, { versionNegotiation: { mode } });
+      const headers = { authorization: `Bearer ${stack.token}` };
+      await client.connect(
+        new StreamableHTTPClientTransport(new URL(`${stack.url}/mcp`), { requestInit: { headers } }),
+      );
+      assert.equal(client.getNegotiatedProtocolVersion(), version);
+      const names = await waitUntil("the plugins", 20_000, async () => {
+        const { tools } = await client.listTools(undefined, { cacheMode: "bypass" });
+        const found = tools.map((tool) => tool.name);
+        return ["clock__get_current_time", "text__reverse_text"].every((name) => found.includes(name))
+          ? found
+          : undefined;
+      });
+      assert.equal(new Set(names).size, names.length);
+      const traceId = randomBytes(16).toString("hex");
+      const result = await client.callTool({
+        name: "clock__get_current_time",
+        arguments: { timezone: "Europe/Berlin" },
+        _meta: { traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+      });
+      assert.match(JSON.stringify(result.content), /Europe\/Berlin/);
+      const wrong = await client.callTool({ name: "clock__get_current_time", arguments: { timezone: "No/Where" } });
+      assert.equal(wrong.isError, true);
+      await client.close();
+      const services = await waitUntil("the whole trace", 10_000, async () => {
+        const { json } = await stack.request("GET", `/v1/traces/${traceId}`);
+        const found = [...(json["spans"] ?? [])].map((span) => String(span["service"]));
+        return found.includes("plugin:clock") ? found : undefined;
+      });
+      assert.deepEqual([...new Set(services)].sort(), ["gateway", "plugin-host", "plugin:clock"]);
+    });
+  await t.test("MCP: another client needs a token, and finds out from whom", async () => {
+    const refused = await stack.request("POST", "/mcp", { body: {}, token: null });
+    assert.equal(refused.status, 401);
+    const [, metadata = ""] = /resource_metadata="([^"]+)"/.exec(refused.headers.get("www-authenticate") ?? "") ?? [];
+    const { json } = await stack.request("GET", metadata.slice(stack.url.length), { token: null });
+    assert.equal(String(json["resource"]), `${stack.url}/mcp`);
   });
 });

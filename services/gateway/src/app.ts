@@ -9,6 +9,7 @@ import type { GatewayConfig } from "./config.ts";
 import { Admission } from "./edge/admission.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
+import { serveMcp } from "./edge/mcp/serve.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
 import { serveOpenAi } from "./edge/openai/serve.ts";
@@ -57,6 +58,8 @@ export interface GatewayDependencies {
   readonly heartbeatMs?: number;
   /** Longest time for the headers of a request, in milliseconds; default 10,000. */
   readonly headersTimeoutMs?: number;
+  /** Time between two signs of life of a tool called over MCP, in milliseconds; default 5,000. */
+  readonly mcpProgressMs?: number;
   /** Also count memory, CPU and event loop of the process. */
   readonly processMetrics?: boolean;
   /** Where uploads are kept while they arrive. */
@@ -145,6 +148,21 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     stopping,
   });
   const { problemFor } = server;
+  const draining = new AbortController();
+  const mcp = serveMcp(app, {
+    mesh,
+    plugins: state.plugins,
+    contexts,
+    admission,
+    assertions,
+    stopping,
+    draining: draining.signal,
+    heartbeatMs,
+    problemFor,
+    publicUrl: config.publicUrl,
+    version,
+    progressMs: deps.mcpProgressMs,
+  });
   serveOpenAi(app, { mesh, admission, assertions, stopping, heartbeatMs, problemFor, tokens: metrics.tokens });
   servePackages(app, { packages: state.packages, tempDir: deps.tempDir });
   serveHealth(app, { mesh, admission, expected: services, health: deps.health });
@@ -163,6 +181,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     },
     drain: (graceMs) => {
       socket?.close();
+      draining.abort();
       return server.stop(graceMs);
     },
     close: () => {
@@ -171,7 +190,9 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
       gateways.close();
       redis?.disconnect();
       for (const forget of unwatch) forget();
-      for (const watched of [state.keys, state.credentials, state.revocations, state.config]) watched.close();
+      mcp.close();
+      const all = [state.keys, state.credentials, state.revocations, state.config, state.plugins];
+      for (const watched of all) watched.close();
     },
   };
 }

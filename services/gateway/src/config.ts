@@ -34,6 +34,11 @@ export const gatewayConfig = z.object({
     .prefault("")
     .describe("Addresses and CIDR ranges of proxies whose X-Forwarded-For is believed, by commas")
     .meta({ env: "WARREN_HTTP_TRUST_PROXY" }),
+  publicUrl: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Where clients reach the gateway, such as https://warren.example.org; absent: under the host they name")
+    .meta({ env: "WARREN_HTTP_PUBLIC_URL" }),
   maxConnections: z.coerce
     .number()
     .int()

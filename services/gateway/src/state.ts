@@ -1,10 +1,11 @@
 // What the gateway reads of the mesh's state, kept fresh by watches, and where it adds packages.
-import { bytesCodec, jsonCodec, type Kv, type KvCache, type Mesh, type ObjectBucket } from "@warren/mesh";
+import { bytesCodec, jsonCodec, type Kv, type KvCache, type Mesh, type ObjectBucket, protoCodec } from "@warren/mesh";
+import { PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
 import type { Credential } from "./identity/credentials.ts";
 import type { SigningKey } from "./identity/jwt.ts";
 
 /** A watched copy of a bucket. */
-export type Watched<T> = Pick<KvCache<T>, "get" | "onChange" | "close">;
+export type Watched<T> = Pick<KvCache<T>, "get" | "entries" | "onChange" | "close">;
 
 /** What the gateway knows of the mesh. */
 export interface GatewayState {
@@ -14,6 +15,8 @@ export interface GatewayState {
   readonly credentials: Watched<Credential>;
   /** Revoked devices by id. */
   readonly revocations: Watched<object>;
+  /** What each plugin host says of each of its plugins. */
+  readonly plugins: Watched<PluginStatus>;
   readonly packages: Pick<ObjectBucket, "put" | "has">;
   /** The gateways' own configuration, by name. */
   readonly config: Watched<Uint8Array>;
@@ -24,12 +27,13 @@ export interface GatewayState {
 export async function openState(mesh: Mesh): Promise<GatewayState> {
   const watch = async <T>(name: "auth_keys" | "auth_credentials" | "auth_revocations"): Promise<KvCache<T>> =>
     (await mesh.kv(name, jsonCodec<T>())).cached();
-  const [keys, credentials, revocations, packages, configBucket] = await Promise.all([
+  const [keys, credentials, revocations, plugins, packages, configBucket] = await Promise.all([
     watch<SigningKey>("auth_keys"),
     watch<Credential>("auth_credentials"),
     watch<object>("auth_revocations"),
+    mesh.kv("plugin_status", protoCodec(PluginStatus)).then((bucket) => bucket.cached()),
     mesh.objects("plugin_packages"),
     mesh.kv("gateway_config", bytesCodec),
   ]);
-  return { keys, credentials, revocations, packages, configBucket, config: await configBucket.cached() };
+  return { keys, credentials, revocations, plugins, packages, configBucket, config: await configBucket.cached() };
 }

@@ -33,7 +33,8 @@ test("the process says where it listens, serves, and ends in order when it is to
   const auth = await nats.connect("auth");
   const codec = { encode: () => new Uint8Array(), decode: () => ({}) };
   for (const bucket of ["auth_keys", "auth_credentials", "auth_revocations"] as const) await auth.kv(bucket, codec);
-  await (await nats.connect("plugin-host")).objects("plugin_packages");
+  const host = await nats.connect("plugin-host");
+  await Promise.all([host.objects("plugin_packages"), host.kv("plugin_status", codec)]);
   const { child, output } = start(t, nats);
   const [ready] = (await once(child, "message")) as [{ type: string; address: string }];
   assert.equal(ready.type, "ready", output());

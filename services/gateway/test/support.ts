@@ -87,6 +87,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
   };
   const hostMesh = await nats.connect("plugin-host");
   await hostMesh.objects("plugin_packages");
+  await hostMesh.kv("plugin_status", jsonCodec<object>());
   const operator = await addCredential(auth, { scopes: ["*"], principal: "operator" });
   for (const [name, partial] of Object.entries(handlers)) {
     const mesh = name === "auth" ? authMesh : name === "plugin-host" ? hostMesh : await nats.connect(name);

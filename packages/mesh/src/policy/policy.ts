@@ -82,7 +82,7 @@ export const services = {
     publishes: ["system.>"],
     subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
     owns: ["gateway_config"],
-    reads: ["auth_keys", "auth_credentials", "auth_revocations", "audit", "dead_letters"],
+    reads: ["auth_keys", "auth_credentials", "auth_revocations", "plugin_status", "audit", "dead_letters"],
     writes: ["plugin_packages"],
     feeds: [],
     consumes: [{ stream: "audit", durable: "notices" }],

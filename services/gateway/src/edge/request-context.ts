@@ -135,7 +135,7 @@ function startSpan(method: string, request: IncomingMessage): { span: Span; with
 }
 
 /** W3C Trace Context: one well-formed `traceparent`, or none at all. Node joins repeated ones, which are then not well-formed. */
-function contextFrom(traceparent: string | string[] | undefined): Context {
+export function contextFrom(traceparent: string | string[] | undefined): Context {
   const [, traceId, spanId, flags] = (typeof traceparent === "string" && TRACEPARENT.exec(traceparent)) || [];
   if (!traceId || !spanId || !flags) return ROOT_CONTEXT;
   const remote = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
