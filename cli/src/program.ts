@@ -1,5 +1,6 @@
 // The command line: what can be typed.
 import { Command, CommanderError } from "commander";
+import { registerAuth } from "./commands/auth.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDevices } from "./commands/devices.ts";
 import { registerDoctor } from "./commands/doctor.ts";
@@ -59,6 +60,7 @@ function createProgram(context: Context): Command {
   registerPlugin(program, context);
   registerSecret(program, context);
   registerDevices(program, context);
+  registerAuth(program, context);
   registerDoctor(program, context);
   registerMesh(program, context);
   return program;
