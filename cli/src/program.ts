@@ -1,5 +1,6 @@
 // The command line: what can be typed.
 import { Command, CommanderError } from "commander";
+import { registerAuth } from "./commands/auth.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDevices } from "./commands/devices.ts";
 import { registerDoctor } from "./commands/doctor.ts";
@@ -61,6 +62,7 @@ function createProgram(context: Context): Command {
   registerSecret(program, context);
   registerDevices(program, context);
   registerLimits(program, context);
+  registerAuth(program, context);
   registerDoctor(program, context);
   registerMesh(program, context);
   return program;

@@ -3,3 +3,4 @@ export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./js
 export { DEFAULT_TIMEOUT_MS, type HttpRoute, type MethodContract, methodContract, methods } from "./methods.ts";
 export { registry } from "./registry.ts";
 export { type FieldViolation, violations } from "./rules.ts";
+export { allScopes, type RoleName, roles, scopesOfRole } from "./roles.ts";

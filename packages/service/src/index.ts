@@ -1,4 +1,5 @@
 export { ConfigError, type ConfigSchema, type CommonConfig, type Environment, loadConfig, nearest } from "./config.ts";
+export { type Decision, DecisionTrail, type DecisionTrailOptions } from "./decision-trail.ts";
 export { Health, type Probe } from "./health.ts";
 export { createLog, type Logger } from "./log.ts";
 export { type ProbeAnswer, type ProbeServer, type ProbeServerOptions, serveProbes } from "./probe-server.ts";

@@ -2,11 +2,12 @@
 import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
 import type { Mesh, MeshLog } from "@warren/mesh";
-import type { Health } from "@warren/service";
+import { DecisionTrail, type Health } from "@warren/service";
 import { methods } from "@warren/contract";
 import type { Redis } from "ioredis";
 import type { GatewayConfig } from "./config.ts";
 import { Admission } from "./edge/admission.ts";
+import { followDecisions } from "./edge/decisions.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
 import { serveMcp } from "./edge/mcp/serve.ts";
@@ -21,12 +22,17 @@ import { problemOf } from "./edge/problem.ts";
 import { RequestContexts } from "./edge/request-context.ts";
 import { serveContract } from "./edge/rest.ts";
 import { bounds, createServer } from "./edge/server.ts";
+import { serveSessions } from "./edge/session.ts";
 import { Assertions } from "./identity/assertions.ts";
 import { ClientAddress } from "./identity/client-address.ts";
 import { CredentialVerifier } from "./identity/credentials.ts";
+import { DpopVerifier } from "./identity/dpop.ts";
 import { JwtVerifier } from "./identity/jwt.ts";
+import { KeyUse } from "./identity/key-use.ts";
 import { LocalTrust, readLocalToken } from "./identity/local-trust.ts";
+import { SessionVerifier } from "./identity/sessions.ts";
 import { Authenticator } from "./identity/token.ts";
+import { ProofMemory, SharedProofs } from "./identity/used-proofs.ts";
 import { type Limiter, memoryLimiter, RedisLimiter } from "./limits/limiter.ts";
 import { LiveGateways } from "./limits/live-gateways.ts";
 import type { Policy } from "./limits/policy.ts";
@@ -35,7 +41,7 @@ import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client">;
+export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client" | "publish">;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
@@ -101,7 +107,11 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     jwt: new JwtVerifier(state.keys),
     credentials: new CredentialVerifier(state.credentials),
     revocations: state.revocations,
+    sessions: new SessionVerifier(state.sessions),
+    dpop: new DpopVerifier({ used: redis === undefined ? new ProofMemory() : new SharedProofs(redis, log) }),
   });
+  const trail = new DecisionTrail({ mesh, log });
+  const keyUse = new KeyUse(mesh, log);
   const unwatch = [
     state.keys.onChange(() => authenticator.forget()),
     state.credentials.onChange(() => authenticator.forget()),
@@ -126,6 +136,8 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const { headersTimeoutMs } = deps;
   const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
   const { app, stopping } = server;
+  followDecisions(app, { admission, trail, keyUse });
+  serveSessions(app, { mesh, admission, log });
   serveLimits(app, {
     source,
     limiter,
@@ -179,20 +191,22 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
       void gateways.refresh();
       return address;
     },
-    drain: (graceMs) => {
+    drain: async (graceMs) => {
       socket?.close();
       draining.abort();
-      return server.stop(graceMs);
+      await server.stop(graceMs);
+      await trail.close();
     },
     close: () => {
       limiter.close();
       source.close();
       gateways.close();
+      keyUse.close();
       redis?.disconnect();
       for (const forget of unwatch) forget();
       mcp.close();
-      const all = [state.keys, state.credentials, state.revocations, state.config, state.plugins];
-      for (const watched of all) watched.close();
+      const { keys, credentials, revocations, sessions, config: limits, plugins } = state;
+      for (const watched of [keys, credentials, revocations, sessions, limits, plugins]) watched.close();
     },
   };
 }

@@ -32,7 +32,8 @@ test("the process says where it listens, serves, and ends in order when it is to
   // What the gateway reads is made by its owners.
   const auth = await nats.connect("auth");
   const codec = { encode: () => new Uint8Array(), decode: () => ({}) };
-  for (const bucket of ["auth_keys", "auth_credentials", "auth_revocations"] as const) await auth.kv(bucket, codec);
+  for (const bucket of ["auth_keys", "auth_credentials", "auth_revocations", "auth_sessions"] as const)
+    await auth.kv(bucket, codec);
   const host = await nats.connect("plugin-host");
   await Promise.all([host.objects("plugin_packages"), host.kv("plugin_status", codec)]);
   const { child, output } = start(t, nats);

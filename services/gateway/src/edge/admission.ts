@@ -1,6 +1,7 @@
 // What stands before every route: host, token, limits, authorization, in this order; and before any of the body is read.
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { holds, PUBLIC_SCOPE, ScopeMissing } from "../identity/authorize.ts";
+import { ANONYMOUS } from "../identity/assertions.ts";
 import type { ClientAddress } from "../identity/client-address.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { LocalTrust } from "../identity/local-trust.ts";
@@ -24,7 +25,7 @@ declare module "fastify" {
 
 /** Who was let in. */
 export interface Admitted {
-  /** Undefined on public routes. */
+  /** Undefined on public routes, but for one whose caller proves a key: nobody in particular then. */
   readonly identity: Identity | undefined;
   /** The client's address. */
   readonly address: string;
@@ -51,6 +52,7 @@ export class Admission {
   readonly #deps: AdmissionDependencies;
   readonly #admitted = new WeakMap<FastifyRequest["raw"], Admitted>();
   readonly #holds = new WeakMap<FastifyRequest["raw"], Hold>();
+  readonly #seen = new WeakMap<FastifyRequest["raw"], Admitted>();
 
   constructor(deps: AdmissionDependencies) {
     this.#deps = deps;
@@ -75,6 +77,11 @@ export class Admission {
     this.#holds.get(request.raw)?.used(tokens);
   }
 
+  /** Who sent a request, let in or not; undefined where it did not come so far. For the audit alone. */
+  seen(request: FastifyRequest): Admitted | undefined {
+    return this.#seen.get(request.raw);
+  }
+
   /** @throws Problem, Unauthenticated, AmbiguousToken or ScopeMissing for a request that is not let in. */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { contexts, hosts, limiter, addresses, unknown } = this.#deps;
@@ -86,9 +93,11 @@ export class Admission {
       this.#admitted.set(request.raw, { identity: undefined, address });
       return;
     }
+    this.#seen.set(request.raw, { identity: undefined, address });
     hosts(request.raw);
     // A bad token is told only after the limits have counted it: guessing is limited like everything else.
     const { identity, failure } = policy.scope === PUBLIC_SCOPE ? {} : await this.#identify(request);
+    this.#seen.set(request.raw, { identity, address });
     const subject = subjectOf(identity, this.#limitedAddress(request, address), policy);
     const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
     const checked = limiter.check(subject, guarded);
@@ -96,7 +105,9 @@ export class Admission {
     if (!known) throw unknown.problemOf(request);
     if (failure !== undefined) throw failure;
     if (identity !== undefined && !holds(identity, policy.scope)) throw new ScopeMissing(policy.scope);
-    this.#admitted.set(request.raw, { identity, address });
+    const key = policy.scope === PUBLIC_SCOPE ? await this.#deps.authenticator.proofOf(request.raw) : undefined;
+    const prover = key === undefined ? undefined : { ...ANONYMOUS, expiresAt: Infinity, key };
+    this.#admitted.set(request.raw, { identity: identity ?? prover, address });
   }
 
   /**
