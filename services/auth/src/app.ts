@@ -1,10 +1,12 @@
 // The wiring: everything that lasts, the secret and the clock in; the handlers, ready to be served, out.
 import type { Handlers, Mesh } from "@warren/mesh";
+import { Registry } from "@warren/service";
 import type { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import type { Clock } from "./clock.ts";
 import { createDevices } from "./devices.ts";
 import { createGrants } from "./grants.ts";
 import { createHandlers, type Log } from "./handlers.ts";
+import { countDecisions } from "./metrics.ts";
 import { operatorToken, registerOperator } from "./operator.ts";
 import { createAttemptCounter, FLEET_BACKOFF, NETWORK_BACKOFF } from "./pairing/backoff.ts";
 import { createPairings } from "./pairing/pairing.ts";
@@ -28,6 +30,8 @@ export interface AuthDeps {
   readonly operatorTokenFile?: string | undefined;
   /** Write pairing codes to the log: for a stack on one machine, whose log only its operator reads. */
   readonly showCodeInLog?: boolean;
+  /** Where decisions are counted; absent: nowhere that anybody sees. */
+  readonly registry?: Registry;
 }
 
 /**
@@ -60,5 +64,6 @@ export async function createAuth(deps: AuthDeps): Promise<Handlers<typeof AuthSe
     sealer: createSealer(sealingKey, "pairing-code"),
     clock,
   });
-  return createHandlers({ pairings, devices, refreshTokens, grants, mesh, clock, log, showCodeInLog });
+  const handlers = createHandlers({ pairings, devices, refreshTokens, grants, mesh, clock, log, showCodeInLog });
+  return countDecisions(deps.registry ?? new Registry(), handlers);
 }

@@ -2,7 +2,7 @@
 import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
 import type { Mesh, MeshLog } from "@warren/mesh";
-import type { Health } from "@warren/service";
+import type { Health, Registry } from "@warren/service";
 import { methods } from "@warren/contract";
 import type { Redis } from "ioredis";
 import type { GatewayConfig } from "./config.ts";
@@ -57,8 +57,8 @@ export interface GatewayDependencies {
   readonly heartbeatMs?: number;
   /** Longest time for the headers of a request, in milliseconds; default 10,000. */
   readonly headersTimeoutMs?: number;
-  /** Also count memory, CPU and event loop of the process. */
-  readonly processMetrics?: boolean;
+  /** Where everything is counted that `/metrics` shows; absent: a registry of the gateway's own. */
+  readonly registry?: Registry;
   /** Where uploads are kept while they arrive. */
   readonly tempDir?: string;
 }
@@ -79,7 +79,7 @@ const HEARTBEAT_MS = 15_000;
 /** Wires a gateway. */
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
   const { config, mesh, state, log, redis, version, services } = deps;
-  const metrics = createMetrics(deps.processMetrics ?? false);
+  const metrics = createMetrics(deps.registry);
   const source = new PolicySource({
     file: config.limitsFile,
     bucket: state.config,
@@ -118,6 +118,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     addresses: new ClientAddress(config.trustProxy),
     local,
     decided: metrics.decided,
+    access: metrics.access,
   });
   const { headersTimeoutMs } = deps;
   const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
