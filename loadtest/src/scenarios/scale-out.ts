@@ -14,10 +14,10 @@ export const scaleOut: Scenario = {
   trend: "tool call",
   unavailable: ({ stack }) => (stack ? undefined : "hosts are added only to a mesh of its own"),
   async prepare(environment) {
-    const { iterate } = await toolCall.prepare(environment);
-    const moves = { added: 0, removed: 0, lastHosts: 0 };
+    const calls = await toolCall.prepare(environment);
+    const moves = { added: 0, removed: 0 };
     return {
-      iterate,
+      iterate: (index) => calls.iterate(index),
       // One more host, over and over; the last change is waited for, so that a short run sees a whole one.
       async meanwhile(done) {
         do {
