@@ -21,7 +21,7 @@ export interface RequestOptions {
 export interface Target {
   readonly url: string;
   readonly token: string;
-  request(method: "GET" | "POST" | "DELETE", path: string, options?: RequestOptions): Promise<Answer>;
+  request(method: "GET" | "POST" | "PUT" | "DELETE", path: string, options?: RequestOptions): Promise<Answer>;
   close(): Promise<void>;
 }
 
