@@ -10,6 +10,7 @@ import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
+import type { CallObserver } from "./observer.ts";
 import { CallError, decodeStatus, type RpcError, StatusCode } from "./status.ts";
 import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
@@ -28,6 +29,7 @@ export interface ClientDependencies {
   readonly signer: CallerSigner;
   /** Around every call, the first outermost. */
   readonly interceptors: readonly Interceptor<OutgoingCall>[];
+  readonly observer?: CallObserver | undefined;
 }
 
 interface Attempt {
@@ -48,9 +50,11 @@ export class Client {
   readonly #signer: CallerSigner;
   readonly #pending = new Set<(error: RpcError) => void>();
   readonly #attempts: Attempts;
+  readonly #observer: CallObserver | undefined;
 
-  constructor({ connection, inbox, wheel, signer, interceptors }: ClientDependencies) {
+  constructor({ connection, inbox, wheel, signer, interceptors, observer }: ClientDependencies) {
     this.#attempts = new Attempts(interceptors);
+    this.#observer = observer;
     this.#connection = connection;
     this.#inbox = inbox;
     this.#wheel = wheel;
@@ -69,15 +73,16 @@ export class Client {
     key?: string,
   ): Promise<Uint8Array> {
     const span = startClientSpan(method.service, method.name);
+    const started = now();
     try {
       const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
       const response = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
         this.#once({ method, subject, request, deadline, attempt, span, options }),
       );
-      endSpan(span);
+      this.#ended(method, span, started);
       return response;
     } catch (error) {
-      endSpan(span, error as RpcError);
+      this.#ended(method, span, started, error as RpcError);
       throw error;
     }
   }
@@ -94,6 +99,7 @@ export class Client {
     return {
       [Symbol.asyncIterator]: () => {
         const span = startClientSpan(method.service, method.name);
+        const started = now();
         const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
         return new LazyStream({
           open: () =>
@@ -101,7 +107,7 @@ export class Client {
               this.#open({ method, subject, request, deadline, attempt, span, options }),
             ),
           decode,
-          onEnd: (failure) => endSpan(span, failure),
+          onEnd: (failure) => this.#ended(method, span, started, failure),
         });
       },
     };
@@ -113,6 +119,7 @@ export class Client {
    */
   async gather(method: MethodContract, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array[]> {
     const span = startClientSpan(method.service, method.name);
+    const started = now();
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
     const answers: Uint8Array[] = [];
     const failures: RpcError[] = [];
@@ -143,12 +150,17 @@ export class Client {
         }
       });
       if (!answers.length && failures[0]) throw failures[0];
-      endSpan(span);
+      this.#ended(method, span, started);
       return answers;
     } catch (error) {
-      endSpan(span, error as RpcError);
+      this.#ended(method, span, started, error as RpcError);
       throw error;
     }
+  }
+
+  #ended(method: MethodContract, span: Span, started: number, failure?: RpcError): void {
+    this.#observer?.called(method, now() - started, failure?.code ?? StatusCode.OK);
+    endSpan(span, failure);
   }
 
   #once(attempt: Attempt): Promise<Uint8Array> {

@@ -11,6 +11,7 @@ export type { EventSubscription, PublishOptions, SubscribeOptions } from "./even
 export { seedBytes } from "./identity.ts";
 export type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 export { connectMesh, Mesh, type MeshOptions } from "./mesh.ts";
+export type { CallObserver } from "./observer.ts";
 export { parseCredentials, type ServiceCredentials } from "./policy/credentials.ts";
 export type { ServedKey } from "./server.ts";
 export { bytesCodec, type Codec, jsonCodec, protoCodec } from "./state/codec.ts";

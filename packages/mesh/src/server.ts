@@ -20,6 +20,7 @@ import {
 import { type Inbox, isInbox } from "./inbox.ts";
 import { compose, type IncomingCall, type Interceptor } from "./interceptor.ts";
 import { Invocation } from "./invocation.ts";
+import type { CallObserver } from "./observer.ts";
 import { ServedSubject } from "./served-subject.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
@@ -38,6 +39,7 @@ export interface ServerDependencies {
   readonly log: MeshLog;
   /** Around every handler, the first outermost. */
   readonly interceptors: readonly Interceptor<IncomingCall>[];
+  readonly observer?: CallObserver | undefined;
 }
 
 /** A key that this replica serves. */
@@ -72,6 +74,13 @@ export class Server {
   /** Calls that are being served, those that wait for their turn counted. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Calls that wait for their turn. */
+  get queued(): number {
+    let waiting = 0;
+    for (const { admission } of this.endpoints.values()) waiting += admission.waiting;
+    return waiting;
   }
 
   /** Serves every method of a definition. Resolves when NATS sends calls here. */
@@ -196,7 +205,9 @@ export class Server {
     } finally {
       invocation?.end();
       this.#running.delete(reply);
-      stats.record(now() - started, failure && `${statusName(failure.code)}: ${failure.message}`);
+      const ms = now() - started;
+      stats.record(ms, failure && `${statusName(failure.code)}: ${failure.message}`);
+      this.#deps.observer?.served(method, ms, failure?.code ?? StatusCode.OK);
       endSpan(span, failure);
       this.#inFlight -= 1;
       if (this.#inFlight === 0) for (const callback of this.#idle) callback();

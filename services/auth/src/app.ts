@@ -3,7 +3,7 @@ import type { Handlers, Mesh } from "@warren/mesh";
 import type { AccessServiceDefinition } from "@warren/proto/warren/auth/v1/access";
 import type { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import { PairingRefused } from "@warren/proto/warren/events/v1/events";
-import { DecisionTrail } from "@warren/service";
+import { DecisionTrail, Registry } from "@warren/service";
 import { createAccessHandlers } from "./access-handlers.ts";
 import type { Clock } from "./clock.ts";
 import { createConsoleSessions } from "./console/sessions.ts";
@@ -11,6 +11,7 @@ import { createDevices } from "./devices.ts";
 import { createTotp } from "./factors/totp.ts";
 import { createGrants } from "./grants.ts";
 import { createHandlers, type Log } from "./handlers.ts";
+import { countDecisions } from "./metrics.ts";
 import { operatorToken, registerOperator, replaceOperator } from "./operator.ts";
 import { createAttemptCounter, FLEET_BACKOFF, NETWORK_BACKOFF } from "./pairing/backoff.ts";
 import { createPairings, type FactorPolicy } from "./pairing/pairing.ts";
@@ -42,6 +43,8 @@ export interface AuthDeps {
   readonly requireProof?: boolean;
   /** How long a new signing key is told before it is used, in milliseconds. */
   readonly headStartMs?: number;
+  /** Where decisions are counted; absent: nowhere that anybody sees. */
+  readonly registry?: Registry;
 }
 
 /** The auth service. */
@@ -117,10 +120,13 @@ export async function createAuth(deps: AuthDeps): Promise<Auth> {
   const { showCodeInLog = false, requireProof = false } = deps;
   const shared = { mesh, clock, log, trail };
   return {
-    auth: createHandlers({
-      ...shared,
-      ...{ pairings, devices, refreshTokens, grants, refusals, showCodeInLog, requireProof },
-    }),
+    auth: countDecisions(
+      deps.registry ?? new Registry(),
+      createHandlers({
+        ...shared,
+        ...{ pairings, devices, refreshTokens, grants, refusals, showCodeInLog, requireProof },
+      }),
+    ),
     access: createAccessHandlers({
       apiKeys: createApiKeys({ credentials, activity: stores.activity, clock }),
       sessions: createConsoleSessions({ kv: stores.sessions, secret: sealingKey, clock }),

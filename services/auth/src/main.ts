@@ -11,13 +11,14 @@ await runService({
   name: "auth",
   description: "Pairing, tokens and devices",
   config,
-  start: async ({ config: settings, mesh, log, health }) => {
+  start: async ({ config: settings, mesh, log, health, metrics: { registry } }) => {
     const stores = await openStores(mesh);
     const service = await createAuth({
       mesh,
       stores,
       sealingKey: sealingKey(settings),
       log,
+      registry,
       operatorTokenFile: settings.operatorTokenFile,
       showCodeInLog: settings.pairingShowCodeInLog,
       factorPolicy: settings.pairingTotp,

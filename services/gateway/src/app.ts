@@ -2,7 +2,7 @@
 import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
 import type { Mesh, MeshLog } from "@warren/mesh";
-import { DecisionTrail, type Health } from "@warren/service";
+import { DecisionTrail, type Health, type Registry } from "@warren/service";
 import { methods } from "@warren/contract";
 import type { Redis } from "ioredis";
 import type { GatewayConfig } from "./config.ts";
@@ -66,8 +66,8 @@ export interface GatewayDependencies {
   readonly headersTimeoutMs?: number;
   /** Time between two signs of life of a tool called over MCP, in milliseconds; default 5,000. */
   readonly mcpProgressMs?: number;
-  /** Also count memory, CPU and event loop of the process. */
-  readonly processMetrics?: boolean;
+  /** Where everything is counted that `/metrics` shows; absent: a registry of the gateway's own. */
+  readonly registry?: Registry;
   /** Where uploads are kept while they arrive. */
   readonly tempDir?: string;
 }
@@ -88,7 +88,7 @@ const HEARTBEAT_MS = 15_000;
 /** Wires a gateway. */
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
   const { config, mesh, state, log, redis, version, services } = deps;
-  const metrics = createMetrics(deps.processMetrics ?? false);
+  const metrics = createMetrics(deps.registry);
   const source = new PolicySource({
     base: deps.policy,
     file: config.limitsFile,
@@ -132,6 +132,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     addresses: new ClientAddress(config.trustProxy),
     local,
     decided: metrics.decided,
+    access: metrics.access,
   });
   const { headersTimeoutMs } = deps;
   const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });

@@ -38,6 +38,8 @@ export interface AdmissionDependencies {
   readonly addresses: ClientAddress;
   readonly local: LocalTrust;
   readonly limiter: Limiter;
+  /** Told who was known, and who was let in. */
+  readonly access: (check: "authentication" | "authorization", granted: boolean) => void;
   /** Told of each decision of a limit. */
   readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
   readonly unknown: UnknownRoutes;
@@ -104,7 +106,7 @@ export class Admission {
     this.#enforce(checked instanceof Promise ? await checked : checked, request, reply);
     if (!known) throw unknown.problemOf(request);
     if (failure !== undefined) throw failure;
-    if (identity !== undefined && !holds(identity, policy.scope)) throw new ScopeMissing(policy.scope);
+    if (identity !== undefined) this.#authorize(identity, policy.scope);
     const key = policy.scope === PUBLIC_SCOPE ? await this.#deps.authenticator.proofOf(request.raw) : undefined;
     const prover = key === undefined ? undefined : { ...ANONYMOUS, expiresAt: Infinity, key };
     this.#admitted.set(request.raw, { identity: identity ?? prover, address });
@@ -124,10 +126,20 @@ export class Admission {
     return identity;
   }
 
+  /** @throws ScopeMissing */
+  #authorize(identity: Identity, scope: string): void {
+    const granted = holds(identity, scope);
+    this.#deps.access("authorization", granted);
+    if (!granted) throw new ScopeMissing(scope);
+  }
+
   async #identify(request: FastifyRequest): Promise<{ identity?: Identity; failure?: Error }> {
     try {
-      return { identity: await this.#deps.authenticator.authenticate(request.raw) };
+      const identity = await this.#deps.authenticator.authenticate(request.raw);
+      this.#deps.access("authentication", true);
+      return { identity };
     } catch (failure) {
+      this.#deps.access("authentication", false);
       return { failure: failure as Error };
     }
   }

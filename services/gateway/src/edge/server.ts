@@ -3,7 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, type Server, ty
 import { setTimeout as pause } from "node:timers/promises";
 import { type MeshLog, RpcError, StatusCode } from "@warren/mesh";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
-import type { Gauge } from "prom-client";
+import type { Gauge } from "@warren/service";
 import type { GatewayConfig } from "../config.ts";
 import type { Admission } from "./admission.ts";
 import { fromFastify, onClientError } from "./framework-errors.ts";
