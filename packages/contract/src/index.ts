@@ -1,3 +1,4 @@
+export { BytesMismatch, messageFromBytes } from "./binary.ts";
 export { eventContract } from "./events.ts";
 export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./json.ts";
 export { DEFAULT_TIMEOUT_MS, type HttpRoute, type MethodContract, methodContract, methods } from "./methods.ts";

@@ -27,6 +27,8 @@ export interface ServiceDependencies<Config> {
 export interface RunningService {
   /** Where it listens outside the mesh, for whoever started it. */
   readonly address?: string;
+  /** Where it serves gRPC outside the mesh, likewise. */
+  readonly grpcAddress?: string;
   /** Takes no more work from outside the mesh and hands over what others can take. */
   drain?(): Promise<void>;
   /** Ends what is left, while the mesh can still be called. */
@@ -104,7 +106,7 @@ async function run<S extends ConfigSchema>(
   );
   announce(mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
   life.ready = true;
-  process.send?.({ type: "ready", address: running.address });
+  process.send?.({ type: "ready", address: running.address, grpcAddress: running.grpcAddress });
   log.info("Ready");
 
   const why = await stopAsked;
