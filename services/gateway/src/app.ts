@@ -10,6 +10,7 @@ import { Admission } from "./edge/admission.ts";
 import { followDecisions } from "./edge/decisions.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
+import { Cancellations } from "./edge/mcp/cancellations.ts";
 import { serveMcp } from "./edge/mcp/serve.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
@@ -41,7 +42,10 @@ import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client" | "publish">;
+export type GatewayMesh = Pick<
+  Mesh,
+  "call" | "stream" | "gather" | "assert" | "countReplicas" | "client" | "publish" | "subscribe"
+>;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
@@ -101,6 +105,8 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     (count) => metrics.gateways.set(count),
   );
   const limiter = await openLimiter(deps, { metrics, source, gateways });
+  const cancellations = new Cancellations(mesh);
+  await cancellations.listen();
   source.onChange(() => limiter.changed());
   const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({
@@ -164,6 +170,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const draining = new AbortController();
   const mcp = serveMcp(app, {
     mesh,
+    cancellations,
     plugins: state.plugins,
     contexts,
     admission,
