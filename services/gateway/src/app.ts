@@ -11,6 +11,7 @@ import { backendOf } from "./edge/backend.ts";
 import { callFollower, followDecisions } from "./edge/decisions.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
+import { Cancellations } from "./edge/mcp/cancellations.ts";
 import { serveMcp } from "./edge/mcp/serve.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
@@ -48,7 +49,16 @@ import type { GatewayState } from "./state.ts";
 /** What the gateway uses of the mesh. */
 export type GatewayMesh = Pick<
   Mesh,
-  "call" | "stream" | "gather" | "assert" | "countReplicas" | "client" | "publish" | "subscribePattern" | "onReconnect"
+  | "call"
+  | "stream"
+  | "gather"
+  | "assert"
+  | "countReplicas"
+  | "client"
+  | "publish"
+  | "subscribe"
+  | "subscribePattern"
+  | "onReconnect"
 >;
 
 export interface GatewayDependencies {
@@ -116,6 +126,8 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     (count) => metrics.gateways.set(count),
   );
   const limiter = await openLimiter(deps, { metrics, source, gateways });
+  const cancellations = new Cancellations(mesh);
+  await cancellations.listen();
   source.onChange(() => limiter.changed());
   const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({
@@ -187,6 +199,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const draining = new AbortController();
   const mcp = serveMcp(app, {
     mesh,
+    cancellations,
     plugins: state.plugins,
     contexts,
     admission,
