@@ -6,12 +6,14 @@ import { meshGrowthSuite } from "./mesh/growth-suite.ts";
 import { meshSuite } from "./mesh/suite.ts";
 import { formatReport } from "./report.ts";
 import type { Suite } from "./suite.ts";
+import { telemetrySuite } from "./telemetry/suite.ts";
 
 const suites: Readonly<Record<string, Suite>> = {
   mesh: meshSuite,
   "mesh-growth": meshGrowthSuite,
   limiter: limiterSuite,
   gateway: gatewaySuite,
+  telemetry: telemetrySuite,
 };
 
 const usage = `Usage: npm run bench -- <suite> [--quick] [--json] [--profile <folder>]

@@ -74,7 +74,13 @@ async function startServers(dataDir: string, stages: Stages, log: (line: string)
     stages.process("nats", async (onLine) => {
       // Started again, it takes the port that its clients know.
       const known = nats ? { port: nats.port } : {};
-      const server = await startNatsServer({ dataDir: join(dataDir, "nats"), publicKeys, onLine, ...known });
+      const server = await startNatsServer({
+        dataDir: join(dataDir, "nats"),
+        publicKeys,
+        onLine,
+        supervised: true,
+        ...known,
+      });
       nats = server;
       return server.process;
     }),

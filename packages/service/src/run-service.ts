@@ -10,7 +10,7 @@ import { Health } from "./health.ts";
 import { createLog, type Logger } from "./log.ts";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import { type ProbeAnswer, type ProbeServer, serveProbes } from "./probe-server.ts";
-import { startTelemetry, type Telemetry } from "./telemetry.ts";
+import { isDisabled, startTelemetry, type Telemetry } from "./telemetry.ts";
 import { telemetryHandlers } from "./telemetry-handlers.ts";
 
 /** What a service gets to start with. */
@@ -88,7 +88,7 @@ async function run<S extends ConfigSchema>(
     version: VERSION,
     description: setup.description,
     replicas: config.stateReplicas,
-    observer: metrics.observer,
+    ...(isDisabled(environment()) ? {} : { observer: metrics.observer }),
     ...(config.natsCa ? { tls: { ca: readFileSync(config.natsCa, "utf8") } } : {}),
   });
   life.mesh = mesh;
