@@ -27,8 +27,10 @@ export interface MethodContract {
   readonly name: string;
   readonly input: DescMessage;
   readonly output: DescMessage;
-  /** Many responses to one request. */
+  /** Many responses. */
   readonly streaming: boolean;
+  /** Many requests. */
+  readonly requestStreaming: boolean;
   /** What a caller must hold; `public`: nothing; `internal`: only services may call. */
   readonly scope: string;
   readonly limitClass: string;
@@ -65,22 +67,26 @@ export function describeMethod(method: DescMethod): MethodContract {
   if (!options?.scope) throw new Error(`${path} has no scope: set (warren.options.v1.rpc).scope in its contract`);
   const key = options.keyField && method.input.fields.find((field) => field.name === options.keyField);
   if (options.keyField && !key) throw new Error(`${path}: key_field ${options.keyField} is not a field of its request`);
-  if (method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming")
-    throw new Error(`${path} streams its requests, which the mesh does not carry yet`);
+  const requestStreaming = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  const http = httpRoute(method);
+  // A route, a key and the word of every replica are told by one request, before the first message of a stream.
+  if (requestStreaming && (http || key || options.everyReplica))
+    throw new Error(`${path} streams its requests: it can have no HTTP route, no key_field and no every_replica`);
   return {
     path,
     service: method.parent.typeName,
     name: method.name,
     input: method.input,
     output: method.output,
-    streaming: method.methodKind === "server_streaming",
+    streaming: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestStreaming,
     scope: options.scope,
     limitClass: options.limitClass,
     timeoutMs: options.timeoutMs || DEFAULT_TIMEOUT_MS,
     keyField: key ? key.localName : undefined,
     everyReplica: options.everyReplica,
     idempotent: method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
-    http: httpRoute(method),
+    http,
   };
 }
 

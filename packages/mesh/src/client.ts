@@ -14,6 +14,7 @@ import type { CallObserver } from "./observer.ts";
 import { CallError, decodeStatus, type RpcError, StatusCode } from "./status.ts";
 import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
+import { packStream, resumeToken } from "./stream/resume.ts";
 import { cancelSubject, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, inject, startClientSpan } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
@@ -35,12 +36,18 @@ export interface ClientDependencies {
 interface Attempt {
   readonly method: MethodContract;
   readonly subject: string;
+  /** Of a method that streams its requests: what goes with the call, before any of them. */
   readonly request: Uint8Array;
+  readonly requests?: AsyncIterable<Uint8Array> | undefined;
+  /** Where a stream goes on that another replica left. */
+  readonly resume?: string | undefined;
   readonly deadline: number;
   readonly attempt: number;
   readonly span: Span;
   readonly options: CallOptions;
 }
+
+const NOTHING = new Uint8Array();
 
 /** Calls methods with messages that are already bytes; typed clients stand on it. */
 export class Client {
@@ -87,25 +94,38 @@ export class Client {
     }
   }
 
-  /** One request, many answers, each read by `decode`. Ending the iteration cancels the stream at the service. */
+  /**
+   * A call that streams: many answers, each read by `decode`, to one request or to many. Ending the iteration cancels it at
+   * the service. Where its handler can, it goes on at another replica when its own leaves.
+   */
   stream<T>(
     method: MethodContract,
-    request: Uint8Array,
+    given: Uint8Array | AsyncIterable<Uint8Array>,
     decode: (message: Uint8Array) => T,
     options: CallOptions = {},
     key?: string,
   ): AsyncIterable<T> {
+    const request = given instanceof Uint8Array ? given : NOTHING;
+    const requests = given instanceof Uint8Array ? undefined : given;
     // A stream begins when it is read, and each reading is a call of its own.
     return {
       [Symbol.asyncIterator]: () => {
         const span = startClientSpan(method.service, method.name);
         const started = now();
         const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+        let reader: StreamReader | undefined;
+        const open = async (resume?: string): Promise<StreamReader> => {
+          reader = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
+            this.#open({ method, subject, request, requests, resume, deadline, attempt, span, options }),
+          );
+          return reader;
+        };
         return new LazyStream({
-          open: () =>
-            this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
-              this.#open({ method, subject, request, deadline, attempt, span, options }),
-            ),
+          open,
+          resume: (failure) => {
+            const token = reader && resumeToken(failure, reader.received);
+            return token === undefined ? undefined : open(token);
+          },
           decode,
           onEnd: (failure) => this.#ended(method, span, started, failure),
         });
@@ -191,6 +211,7 @@ export class Client {
       wheel: this.#wheel,
       deadline,
       signal: options.signal,
+      requests: attempt.requests,
       onExpired: () => expired(method),
       onCancelled: () => cancelled(method, options.signal),
       errorOf: (message) => errorOf(message, method),
@@ -200,7 +221,7 @@ export class Client {
     this.#pending.add(fail);
     reader.onEnd(() => this.#pending.delete(fail));
     try {
-      this.#publish(attempt, reader.route, reader.window);
+      this.#publish(attempt, reader.route, packStream(reader.window, attempt.resume));
     } catch (error) {
       reader.fail(error as RpcError);
     }

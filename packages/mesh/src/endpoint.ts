@@ -4,6 +4,7 @@ import { Admission } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
 import type { MessageType } from "./definition.ts";
 import { RpcError, StatusCode } from "./status.ts";
+import { mapEach } from "./stream/map-each.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
 
 /** What serves a method, on bytes. */
@@ -11,7 +12,7 @@ export interface Endpoint {
   readonly method: MethodContract;
   /** Reads a request. */
   readonly decode: (bytes: Uint8Array) => object;
-  /** Runs the handler; the answers as bytes, one for a unary method. */
+  /** Runs the handler on a request, or on the stream of them; the answers as bytes, one unless the method streams them. */
   readonly run: (request: object, ctx: CallContext) => Promise<Uint8Array> | AsyncIterable<Uint8Array>;
   readonly admission: Admission;
   readonly stats: EndpointStats;
@@ -62,29 +63,10 @@ export function createEndpoint(
     decode: (bytes) => request.decode(bytes),
     run: (message, ctx) => {
       const answer = handler(message, ctx);
-      return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
+      return Symbol.asyncIterator in answer ? mapEach(answer, encode) : answer.then(encode);
     },
     admission: new Admission(wheel),
     stats: new EndpointStats(),
-  };
-}
-
-/** By hand and not by a generator, which costs several promises for each message. */
-function encodeEach(answers: AsyncIterable<object>, encode: (answer: object) => Uint8Array): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const iterator = answers[Symbol.asyncIterator]();
-      return {
-        next: async () => {
-          const { done, value } = (await iterator.next()) as IteratorResult<object, undefined>;
-          return done ? { done, value: undefined } : { done: false, value: encode(value) };
-        },
-        return: async () => {
-          await iterator.return?.();
-          return { done: true, value: undefined };
-        },
-      };
-    },
   };
 }
 
@@ -108,4 +90,9 @@ export function decodeRequest(endpoint: Endpoint, bytes: Uint8Array): object {
   if (!found.length) return request;
   const text = found.map(({ field, description }) => `${field} ${description}`).join("; ");
   throw new RpcError(StatusCode.INVALID_ARGUMENT, text, { violations: found });
+}
+
+/** Reads the requests of a stream, each as {@link decodeRequest} does when it is its turn. */
+export function decodeRequests(endpoint: Endpoint, messages: AsyncIterable<Uint8Array>): AsyncIterable<object> {
+  return mapEach(messages, (bytes) => decodeRequest(endpoint, bytes));
 }

@@ -2,6 +2,7 @@
 import type { CallContext } from "./call-context.ts";
 import type { Caller, CallerAssertion } from "./caller.ts";
 import { RpcError, StatusCode } from "./status.ts";
+import { assertPosition } from "./stream/resume.ts";
 import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
 
 /** The context of one call. The signal is made when a handler first asks for it: most never do. */
@@ -11,16 +12,21 @@ export class Invocation implements CallContext {
   readonly assertion: CallerAssertion;
   readonly idempotencyKey: string | undefined;
   readonly attempt: number;
+  readonly resumeFrom: string | undefined;
+  /** Called when the handler says that its stream can be resumed. */
+  onResumable: (() => void) | undefined;
   readonly #timer: WheelTimer;
   #controller: AbortController | undefined;
   #reason: RpcError | undefined;
+  #position: (() => string | undefined) | undefined;
 
-  constructor(call: Omit<CallContext, "signal">, wheel: TimerWheel) {
+  constructor(call: Omit<CallContext, "signal" | "resumable">, wheel: TimerWheel) {
     this.deadline = call.deadline;
     this.caller = call.caller;
     this.assertion = call.assertion;
     this.idempotencyKey = call.idempotencyKey;
     this.attempt = call.attempt;
+    this.resumeFrom = call.resumeFrom;
     this.#timer = wheel.at(call.deadline, () =>
       this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served")),
     );
@@ -32,6 +38,27 @@ export class Invocation implements CallContext {
       if (this.#reason) this.#controller.abort(this.#reason);
     }
     return this.#controller.signal;
+  }
+
+  /** See {@link CallContext.resumable}. */
+  resumable(position: () => string | undefined): void {
+    this.#position = position;
+    this.onResumable?.();
+  }
+
+  /** Where the handler says that its stream stands; undefined when it cannot be resumed from here. */
+  position(): string | undefined {
+    const position = this.#position?.();
+    if (position !== undefined) assertPosition(position);
+    return position;
+  }
+
+  /** @throws RpcError FAILED_PRECONDITION when the stream is to go on somewhere, and its handler cannot do that. */
+  assertResumed(): void {
+    if (this.resumeFrom === undefined || this.#position) return;
+    throw new RpcError(StatusCode.FAILED_PRECONDITION, "This method cannot resume a stream", {
+      reason: "NOT_RESUMABLE",
+    });
   }
 
   /** Why the call was ended before its time, if it was. */

@@ -6,7 +6,7 @@ import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.
 import type { Connection, MeshLog } from "./connection.ts";
 import { deadlineWithin, now } from "./deadline.ts";
 import type { Handlers, ServiceDefinition } from "./definition.ts";
-import { createEndpoint, decodeRequest, type Endpoint, type Handler } from "./endpoint.ts";
+import { createEndpoint, decodeRequest, decodeRequests, type Endpoint, type Handler } from "./endpoint.ts";
 import {
   ALIVE_HEADER,
   CALLER_HEADER,
@@ -24,7 +24,8 @@ import type { CallObserver } from "./observer.ts";
 import { ServedSubject } from "./served-subject.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
-import { StreamWriter } from "./stream/writer.ts";
+import { unpackStream } from "./stream/resume.ts";
+import { ServedStream } from "./stream/served-stream.ts";
 import { cancelSubject, keyToken, methodSubject, probeSubject } from "./subject.ts";
 import { endSpan, startServerSpan } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
@@ -60,6 +61,7 @@ export class Server {
   readonly #served = new Set<ServedSubject>();
   readonly #control: Subscription[] = [];
   readonly #running = new Map<string, Invocation>();
+  readonly #streams = new Set<ServedStream>();
   readonly #idle = new Set<() => void>();
   readonly #intercept: Interceptor<IncomingCall> | undefined;
   #inFlight = 0;
@@ -69,6 +71,10 @@ export class Server {
   constructor(deps: ServerDependencies) {
     this.#deps = deps;
     this.#intercept = compose(deps.interceptors);
+    // Their callers have failed: whatever the handlers still make, nobody reads.
+    deps.connection.onLost(() => {
+      for (const stream of this.#streams) stream.lost();
+    });
   }
 
   /** Calls that are being served, those that wait for their turn counted. */
@@ -84,9 +90,13 @@ export class Server {
   }
 
   /** Serves every method of a definition. Resolves when NATS sends calls here. */
-  async serve<D extends ServiceDefinition>(definition: D, handlers: Handlers<D>): Promise<void> {
+  async serve<D extends ServiceDefinition>(
+    definition: D,
+    handlers: Handlers<D>,
+    contractOf = methodContract,
+  ): Promise<void> {
     for (const [property, method] of Object.entries(definition.methods)) {
-      const contract = methodContract(definition.fullName, method.name);
+      const contract = contractOf(definition.fullName, method.name);
       const handler = handlers[property as keyof Handlers<D>];
       const endpoint = createEndpoint(contract, method, handler as unknown as Handler, this.#deps.wheel);
       this.endpoints.set(contract.path, endpoint);
@@ -153,6 +163,8 @@ export class Server {
     }, graceMs);
     // NATS itself may be what does not answer: nothing outlasts the grace.
     await Promise.race([Promise.all(served.map((each) => each.leave())), cut.promise]);
+    // Not before: opened again they must find another replica.
+    for (const stream of this.#streams) stream.leave();
     if (this.#inFlight > 0) await Promise.race([new Promise<void>((resolve) => this.#idle.add(resolve)), cut.promise]);
     clearTimeout(timer);
     for (const subscription of this.#control.splice(0)) subscription.unsubscribe();
@@ -230,7 +242,9 @@ export class Server {
       });
     const deadline = deadlineWithin(call?.remainingMs ?? method.timeoutMs);
     const { attempt = 1, idempotencyKey } = call ?? {};
-    const context = { deadline, caller, assertion: assertion ?? ("" as CallerAssertion), idempotencyKey, attempt };
+    const resumeFrom = method.streaming ? unpackStream(header(carried, STREAM_HEADER))?.position : undefined;
+    const own = assertion ?? ("" as CallerAssertion);
+    const context = { deadline, caller, assertion: own, idempotencyKey, attempt, resumeFrom };
     return new Invocation(context, this.#deps.wheel);
   }
 
@@ -244,17 +258,20 @@ export class Server {
     const { admission } = endpoint;
     // Work whose caller no longer waits is dropped, not run.
     if (!admission.tryEnter()) await admission.enter(invocation.deadline);
+    let stream: ServedStream | undefined;
     try {
       if (invocation.aborted) throw invocation.aborted;
-      const request = decodeRequest(endpoint, message.data);
+      const { method } = endpoint;
+      stream = method.requestStreaming ? this.#stream(method, message, reply, invocation) : undefined;
+      const request = stream ? decodeRequests(endpoint, stream.requests) : decodeRequest(endpoint, message.data);
       let failure: RpcError | undefined;
       const serve = async (): Promise<Uint8Array | undefined> => {
         const answers = endpoint.run(request, invocation);
-        if (!(Symbol.asyncIterator in answers)) return answers;
-        failure = await this.#stream(answers, message, reply, invocation);
+        if (!method.streaming && !stream) return answers as Promise<Uint8Array>;
+        stream ??= this.#stream(method, message, reply, invocation);
+        failure = await stream.run(answers);
         return undefined;
       };
-      const { method } = endpoint;
       const answer = this.#intercept
         ? await this.#intercept({ method, request, ctx: invocation }, serve)
         : await serve();
@@ -264,38 +281,23 @@ export class Server {
       return undefined;
     } finally {
       admission.leave();
+      if (stream) this.#streams.delete(stream);
+      // Where an interceptor or the handler refused before it ran, the caller gets the error that follows.
+      stream?.abandon();
     }
   }
 
-  async #stream(
-    answers: AsyncIterable<Uint8Array>,
-    message: Msg,
-    reply: string,
-    invocation: Invocation,
-  ): Promise<RpcError | undefined> {
-    const window = unpackWindow(header(message.headers, STREAM_HEADER));
+  /** Takes a call that streams. @throws RpcError INVALID_ARGUMENT when it does not say how much it takes. */
+  #stream(method: MethodContract, message: Msg, reply: string, invocation: Invocation): ServedStream {
+    const window = unpackWindow(unpackStream(header(message.headers, STREAM_HEADER))?.window);
     if (!window) throw new RpcError(StatusCode.INVALID_ARGUMENT, "A call of a streaming method names no window");
     const { connection, inbox, wheel, log } = this.#deps;
-    const gone = new RpcError(StatusCode.CANCELLED, "The reader of the stream left");
-    const writer = new StreamWriter({ connection, inbox, wheel, reply, window, onGone: () => invocation.abort(gone) });
-    // A writer that waits for credit, or for a handler that does not heed its signal, ends with the call all the same.
-    invocation.signal.addEventListener("abort", () => writer.end(invocation.aborted));
-    try {
-      for await (const answer of answers) {
-        if (invocation.aborted) throw invocation.aborted;
-        const room = writer.write(answer);
-        if (room) await room;
-      }
-      if (invocation.aborted) throw invocation.aborted;
-      writer.end();
-      return undefined;
-    } catch (thrown) {
-      const failure =
-        invocation.aborted ??
-        toRpcError(thrown, (errorId, err) => log.error({ errorId, err }, "A streaming handler failed"));
-      writer.end(failure);
-      return failure;
-    }
+    const takesRequests = method.requestStreaming;
+    const stream = new ServedStream({ connection, inbox, wheel, reply, window, takesRequests, invocation, log });
+    this.#streams.add(stream);
+    // Taken while this replica leaves: it goes on elsewhere at once.
+    if (this.#draining) stream.leave();
+    return stream;
   }
 
   #answer(reply: string, payload: Uint8Array, failure?: RpcError): void {
