@@ -1,3 +1,4 @@
+export { incompatibilities } from "./compatibility.ts";
 export { eventContract } from "./events.ts";
 export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./json.ts";
 export {
@@ -9,5 +10,6 @@ export {
   methods,
 } from "./methods.ts";
 export { registry } from "./registry.ts";
+export type { MethodShape } from "./shape.ts";
 export { type FieldViolation, violations } from "./rules.ts";
 export { allScopes, type RoleName, roles, scopesOfRole } from "./roles.ts";

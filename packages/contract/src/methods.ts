@@ -4,6 +4,7 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { HttpRule } from "@warren/proto/google/api/http";
 import type { RpcOptions } from "@warren/proto/warren/options/v1/options";
 import { extension, registry } from "./registry.ts";
+import { hashOf, type MethodShape, shapeOf } from "./shape.ts";
 
 /** Time allowed for a call when neither the caller nor the contract names one, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -42,6 +43,9 @@ export interface MethodContract {
   readonly idempotent: boolean;
   /** Undefined: not reachable from outside. */
   readonly http: HttpRoute | undefined;
+  /** What caller and service must agree on, and its hash: two that have the same hash understand each other. */
+  readonly shape: MethodShape;
+  readonly hash: string;
 }
 
 const rpcOption = extension("warren.options.v1.rpc");
@@ -72,6 +76,7 @@ export function describeMethod(method: DescMethod): MethodContract {
   // A route, a key and the word of every replica are told by one request, before the first message of a stream.
   if (requestStreaming && (http || key || options.everyReplica))
     throw new Error(`${path} streams its requests: it can have no HTTP route, no key_field and no every_replica`);
+  const shape = shapeOf(method);
   return {
     path,
     service: method.parent.typeName,
@@ -87,6 +92,8 @@ export function describeMethod(method: DescMethod): MethodContract {
     everyReplica: options.everyReplica,
     idempotent: method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
     http,
+    shape,
+    hash: hashOf(shape),
   };
 }
 

@@ -3,6 +3,7 @@
 import type { MethodContract } from "@warren/contract";
 import type { CallOptions } from "./call-context.ts";
 import { Circuits } from "./circuits.ts";
+import type { KnownContracts } from "./contracts.ts";
 import { remainingMs } from "./deadline.ts";
 import { compose, type Interceptor, type OutgoingCall } from "./interceptor.ts";
 import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
@@ -27,9 +28,11 @@ export class Attempts {
   readonly #intercept: Interceptor<OutgoingCall> | undefined;
   readonly #circuits = new Circuits();
   readonly #budget = new RetryBudget();
+  readonly #contracts: KnownContracts;
   readonly #waiting = new Map<string, number>();
 
-  constructor(interceptors: readonly Interceptor<OutgoingCall>[]) {
+  constructor(interceptors: readonly Interceptor<OutgoingCall>[], contracts: KnownContracts) {
+    this.#contracts = contracts;
     this.#intercept = compose(interceptors);
   }
 
@@ -60,11 +63,18 @@ export class Attempts {
     this.#budget.deposit();
     const base = methodSubject(method.service, method.name);
     const subject = subjectOf(method, base, key);
+    const understood: MakeAttempt<T> = (to, count) =>
+      attempt(to, count).catch((error: RpcError) => {
+        // Nothing ran: it is still the same attempt. Each version is learned once.
+        const learned = this.#contracts.learn(method, error);
+        if (learned !== true) throw learned;
+        return understood(to, count);
+      });
     for (let count = 1; ; count++) {
       try {
-        return await attempt(subject, count).catch((error: RpcError) => {
+        return await understood(subject, count).catch((error: RpcError) => {
           // Nobody holds the key now: any replica can say whether it exists, or bring it up.
-          if (subject !== base && neverRan(error)) return attempt(base, count);
+          if (subject !== base && neverRan(error)) return understood(base, count);
           throw error;
         });
       } catch (error) {

@@ -6,6 +6,7 @@ import { Attempts } from "./attempts.ts";
 import type { CallOptions } from "./call-context.ts";
 import type { CallerSigner } from "./caller.ts";
 import type { Connection } from "./connection.ts";
+import { KnownContracts } from "./contracts.ts";
 import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
@@ -56,11 +57,12 @@ export class Client {
   readonly #wheel: TimerWheel;
   readonly #signer: CallerSigner;
   readonly #pending = new Set<(error: RpcError) => void>();
+  readonly #contracts = new KnownContracts();
   readonly #attempts: Attempts;
   readonly #observer: CallObserver | undefined;
 
   constructor({ connection, inbox, wheel, signer, interceptors, observer }: ClientDependencies) {
-    this.#attempts = new Attempts(interceptors);
+    this.#attempts = new Attempts(interceptors, this.#contracts);
     this.#observer = observer;
     this.#connection = connection;
     this.#inbox = inbox;
@@ -141,41 +143,63 @@ export class Client {
     const span = startClientSpan(method.service, method.name);
     const started = now();
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-    const answers: Uint8Array[] = [];
-    const failures: RpcError[] = [];
+    const call: Attempt = {
+      method,
+      subject: methodSubject(method.service, method.name),
+      request,
+      deadline,
+      attempt: 1,
+      span,
+      options,
+    };
     try {
-      await new Promise<void>((resolve, reject) => {
-        const route = this.#inbox.open((message) => {
-          if (isNoResponders(message)) return end();
-          stall.clear();
-          stall = this.#wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
-          // One replica's failure does not spoil what the others know.
-          const error = errorOf(message, method);
-          if (error) failures.push(error);
-          else answers.push(message.data);
-        });
-        const end = (): void => {
-          route.close();
-          stall.clear();
-          resolve();
-        };
-        let stall = this.#wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
-        try {
-          const subject = methodSubject(method.service, method.name);
-          this.#publish({ method, subject, request, deadline, attempt: 1, span, options }, route);
-        } catch (error) {
-          // Before the end, which would make of a question that was never asked one that nobody answered.
-          reject(error as RpcError);
-          end();
-        }
-      });
-      if (!answers.length && failures[0]) throw failures[0];
+      let { answers, failures } = await this.#askAll(call);
+      let learned = failures.map((failure) => this.#contracts.learn(method, failure));
+      if (learned.includes(true)) {
+        // Replicas of another version that is as good: all are asked again, and now all answer.
+        ({ answers, failures } = await this.#askAll(call));
+        learned = failures.map((failure) => this.#contracts.learn(method, failure));
+      }
+      const failure = learned.find((each) => each !== true);
+      if (!answers.length && failure) throw failure;
       this.#ended(method, span, started);
       return answers;
     } catch (error) {
       this.#ended(method, span, started, error as RpcError);
       throw error;
     }
+  }
+
+  /** Asks every replica once, until none has answered for a while. */
+  async #askAll(call: Attempt): Promise<{ answers: Uint8Array[]; failures: RpcError[] }> {
+    const { method, deadline } = call;
+    const answers: Uint8Array[] = [];
+    const failures: RpcError[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const route = this.#inbox.open((message) => {
+        if (isNoResponders(message)) return end();
+        stall.clear();
+        stall = this.#wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
+        // One replica's failure does not spoil what the others know.
+        const error = errorOf(message, method);
+        if (error) failures.push(error);
+        else answers.push(message.data);
+      });
+      const end = (): void => {
+        route.close();
+        stall.clear();
+        resolve();
+      };
+      let stall = this.#wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
+      try {
+        this.#publish(call, route);
+      } catch (error) {
+        // Before the end, which would make of a question that was never asked one that nobody answered.
+        reject(error as RpcError);
+        end();
+      }
+    });
+    return { answers, failures };
   }
 
   #ended(method: MethodContract, span: Span, started: number, failure?: RpcError): void {
@@ -237,7 +261,9 @@ export class Client {
     const left = remainingMs(deadline);
     if (left <= 0) throw expired(method);
     const carried = headers();
-    carried.set(RPC_HEADER, packCall({ remainingMs: left, attempt, idempotencyKey: options.idempotencyKey }));
+    const { idempotencyKey } = options;
+    const contracts = this.#contracts.of(method);
+    carried.set(RPC_HEADER, packCall({ remainingMs: left, attempt, idempotencyKey, contracts }));
     carried.set(CALLER_HEADER, options.assertion ?? this.#signer.self());
     if (window) carried.set(STREAM_HEADER, window);
     inject(span, carried);

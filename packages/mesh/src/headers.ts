@@ -2,7 +2,7 @@
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { RpcError, StatusCode } from "./status.ts";
 
-/** Remaining milliseconds, attempt and idempotency key of a call: `1500;1;key`. */
+/** Remaining milliseconds, attempt, idempotency key and known contracts of a call: `1500;1;key;hash,hash`. */
 export const RPC_HEADER = "Warren-Rpc";
 /** The caller's assertion. */
 export const CALLER_HEADER = "Warren-Caller";
@@ -20,6 +20,8 @@ export interface CallHeader {
   /** From 1. */
   readonly attempt: number;
   readonly idempotencyKey: string | undefined;
+  /** Hashes of the versions of the method's contract that the caller knows. */
+  readonly contracts?: string | undefined;
 }
 
 const LONGEST_MS = 9_999_999_999;
@@ -29,23 +31,24 @@ const LONGEST_KEY = 512;
  * Writes the packed header.
  * @throws RpcError INVALID_ARGUMENT when the idempotency key is longer than a header may be.
  */
-export function packCall({ remainingMs, attempt, idempotencyKey }: CallHeader): string {
+export function packCall({ remainingMs, attempt, idempotencyKey, contracts }: CallHeader): string {
   const key = idempotencyKey ? encodeURIComponent(idempotencyKey.toWellFormed()) : "";
   if (key.length > LONGEST_KEY)
     throw new RpcError(
       StatusCode.INVALID_ARGUMENT,
       `An idempotency key takes at most ${LONGEST_KEY} characters, percent-encoded`,
     );
-  return `${Math.min(Math.ceil(remainingMs), LONGEST_MS)};${attempt};${key}`;
+  const text = `${Math.min(Math.ceil(remainingMs), LONGEST_MS)};${attempt};${key}`;
+  return contracts ? `${text};${contracts}` : text;
 }
 
 /** Reads the packed header; undefined when it is missing or malformed. */
 export function unpackCall(text: string | undefined): CallHeader | undefined {
-  const match = text && /^(\d{1,10});(\d{1,4});([A-Za-z0-9%_.!~*'()-]{0,512})$/.exec(text);
+  const match = text && /^(\d{1,10});(\d{1,4});([A-Za-z0-9%_.!~*'()-]{0,512})(?:;([A-Za-z0-9_,-]{8,64}))?$/.exec(text);
   if (!match) return undefined;
   try {
     const idempotencyKey = match[3] ? decodeURIComponent(match[3]) : undefined;
-    return { remainingMs: Number(match[1]), attempt: Number(match[2]), idempotencyKey };
+    return { remainingMs: Number(match[1]), attempt: Number(match[2]), idempotencyKey, contracts: match[4] };
   } catch {
     return undefined;
   }

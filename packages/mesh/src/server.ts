@@ -4,6 +4,7 @@ import { headers, type Msg, type MsgHdrs, type Subscription } from "@nats-io/tra
 import { methodContract, type MethodContract } from "@warren/contract";
 import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
 import type { Connection, MeshLog } from "./connection.ts";
+import { assertKnown } from "./contracts.ts";
 import { deadlineWithin, now } from "./deadline.ts";
 import type { Handlers, ServiceDefinition } from "./definition.ts";
 import { createEndpoint, decodeRequest, decodeRequests, type Endpoint, type Handler } from "./endpoint.ts";
@@ -240,6 +241,7 @@ export class Server {
         reason: "SCOPE_MISSING",
         metadata: { scope: method.scope },
       });
+    assertKnown(method, call?.contracts);
     const deadline = deadlineWithin(call?.remainingMs ?? method.timeoutMs);
     const { attempt = 1, idempotencyKey } = call ?? {};
     const resumeFrom = method.streaming ? unpackStream(header(carried, STREAM_HEADER))?.position : undefined;
