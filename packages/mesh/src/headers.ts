@@ -1,6 +1,7 @@
 // What a call carries beside its message. One packed header: each further one costs throughput (see mesh-protocol.md).
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { RpcError, StatusCode } from "./status.ts";
+import { headerIn } from "./wire.ts";
 
 /** Remaining milliseconds, attempt and idempotency key of a call: `1500;1;key`. */
 export const RPC_HEADER = "Warren-Rpc";
@@ -8,6 +9,8 @@ export const RPC_HEADER = "Warren-Rpc";
 export const CALLER_HEADER = "Warren-Caller";
 /** Set on a request for a stream: the frames and bytes that the client takes before it grants more: `256;1048576`. */
 export const STREAM_HEADER = "Warren-Stream";
+/** W3C Trace Context. */
+export const TRACE_HEADER = "traceparent";
 /** Set on the word of a replica that it still works on a call. */
 export const ALIVE_HEADER = "Warren-Alive";
 /** Set on an answer that is an error (ADR-32), so that `nats` tools read it too. */
@@ -30,13 +33,15 @@ const LONGEST_KEY = 512;
  * @throws RpcError INVALID_ARGUMENT when the idempotency key is longer than a header may be.
  */
 export function packCall({ remainingMs, attempt, idempotencyKey }: CallHeader): string {
-  const key = idempotencyKey ? encodeURIComponent(idempotencyKey.toWellFormed()) : "";
+  const time = `${Math.min(Math.ceil(remainingMs), LONGEST_MS)};${attempt};`;
+  if (!idempotencyKey) return time;
+  const key = encodeURIComponent(idempotencyKey.toWellFormed());
   if (key.length > LONGEST_KEY)
     throw new RpcError(
       StatusCode.INVALID_ARGUMENT,
       `An idempotency key takes at most ${LONGEST_KEY} characters, percent-encoded`,
     );
-  return `${Math.min(Math.ceil(remainingMs), LONGEST_MS)};${attempt};${key}`;
+  return time + key;
 }
 
 /** Reads the packed header; undefined when it is missing or malformed. */
@@ -51,8 +56,49 @@ export function unpackCall(text: string | undefined): CallHeader | undefined {
   }
 }
 
+/** The headers of a request; undefined where they are missing or empty. */
+export interface RequestHeaders {
+  readonly rpc: string | undefined;
+  readonly caller: string | undefined;
+  readonly window: string | undefined;
+  readonly traceparent: string | undefined;
+}
+
+/** Reads the headers of a request from their block. */
+export function requestHeaders(block: string): RequestHeaders {
+  return {
+    rpc: headerIn(block, RPC_HEADER),
+    caller: headerIn(block, CALLER_HEADER),
+    window: headerIn(block, STREAM_HEADER),
+    traceparent: headerIn(block, TRACE_HEADER),
+  };
+}
+
+const LINE_SAFE = /^[\x21-\x7e]+$/;
+const MOST_CALLERS = 1024;
+
+/** The lines by which assertions travel, as bytes: one caller makes many calls. */
+export class CallerLines {
+  readonly #lines = new Map<string, Uint8Array>();
+
+  /**
+   * The line of an assertion; empty for none.
+   * @throws RpcError INVALID_ARGUMENT when it cannot stand on a line.
+   */
+  of(assertion: string): Uint8Array {
+    const known = this.#lines.get(assertion);
+    if (known) return known;
+    if (assertion !== "" && !LINE_SAFE.test(assertion))
+      throw new RpcError(StatusCode.INVALID_ARGUMENT, "The caller assertion is malformed");
+    const line = Buffer.from(assertion === "" ? "" : `${CALLER_HEADER}: ${assertion}\r\n`, "latin1");
+    if (this.#lines.size >= MOST_CALLERS) this.#lines.delete(this.#lines.keys().next().value ?? "");
+    this.#lines.set(assertion, line);
+    return line;
+  }
+}
+
 /**
- * The headers of a message. The client library parses them when they are first asked for.
+ * The headers of a message, as the client library parses them when they are first asked for.
  * @throws RpcError INVALID_ARGUMENT when they cannot be read.
  */
 export function headersOf(message: Msg): MsgHdrs | undefined {

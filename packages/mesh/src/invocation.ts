@@ -2,28 +2,32 @@
 import type { CallContext } from "./call-context.ts";
 import type { Caller, CallerAssertion } from "./caller.ts";
 import { RpcError, StatusCode } from "./status.ts";
-import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
+import { type TimerWheel, WheelEntry } from "./timer-wheel.ts";
 
 /** The context of one call. The signal is made when a handler first asks for it: most never do. */
-export class Invocation implements CallContext {
+export class Invocation extends WheelEntry implements CallContext {
   readonly deadline: number;
   readonly caller: Caller;
   readonly assertion: CallerAssertion;
   readonly idempotencyKey: string | undefined;
   readonly attempt: number;
-  readonly #timer: WheelTimer;
+  readonly #wheel: TimerWheel;
   #controller: AbortController | undefined;
   #reason: RpcError | undefined;
 
   constructor(call: Omit<CallContext, "signal">, wheel: TimerWheel) {
+    super();
     this.deadline = call.deadline;
     this.caller = call.caller;
     this.assertion = call.assertion;
     this.idempotencyKey = call.idempotencyKey;
     this.attempt = call.attempt;
-    this.#timer = wheel.at(call.deadline, () =>
-      this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served")),
-    );
+    this.#wheel = wheel;
+    wheel.arm(this, call.deadline);
+  }
+
+  override onDue(): void {
+    this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served"));
   }
 
   get signal(): AbortSignal {
@@ -55,6 +59,6 @@ export class Invocation implements CallContext {
 
   /** The call is over. */
   end(): void {
-    this.#timer.clear();
+    this.#wheel.disarm(this);
   }
 }

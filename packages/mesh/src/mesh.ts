@@ -13,6 +13,7 @@ import { Events } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
+import { MessageWriter } from "./message-writer.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
@@ -95,6 +96,7 @@ export class Mesh {
   readonly #signer: CallerSigner;
   readonly #shedding: LoadShedding;
   readonly #wheel = new TimerWheel();
+  readonly #writer = new MessageWriter();
   readonly #policy: ServicePolicy;
   readonly #replicas: number;
   #js: JetStreamClient | undefined;
@@ -278,7 +280,7 @@ export class Mesh {
     const response = responseType as MessageType<object, object>;
     const keyOf = (message: object): string | undefined =>
       contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
-    const encode = (message: object): Uint8Array => request.encode(message).finish();
+    const encode = (message: object): Uint8Array => this.#writer.encode(request, message);
     const client = this.#client;
     if (contract.streaming)
       return (partial: object, options?: CallOptions) => {

@@ -7,11 +7,11 @@ import {
   isSpanContextValid,
   type Span,
   SpanKind,
+  type SpanOptions,
   SpanStatusCode,
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
-import type { MsgHdrs } from "@nats-io/transport-node";
 import { type RpcError, StatusCode, statusName } from "./status.ts";
 
 const tracer = trace.getTracer("@warren/mesh");
@@ -34,41 +34,47 @@ export function contextFrom(traceparent: string | undefined, base: Context = con
   return isSpanContextValid(spanContext) ? trace.setSpanContext(base, spanContext) : base;
 }
 
-/** What a span of a call says; names are those of the contract, never ids. */
-function attributes(service: string, method: string): Attributes {
-  return { "rpc.system.name": "warren", "rpc.service": service, "rpc.method": method };
+/** What the spans of a method's calls begin with: made once. */
+export interface CallSpans {
+  readonly name: string;
+  readonly client: SpanOptions;
+  readonly server: SpanOptions;
 }
 
-/** Starts the span of a call to another service, and writes it into the headers. */
-export function startClientSpan(service: string, method: string): Span {
-  return tracer.startSpan(`${service}/${method}`, { kind: SpanKind.CLIENT, attributes: attributes(service, method) });
+/** The spans of a method's calls. */
+export function callSpans(service: string, method: string): CallSpans {
+  const attributes: Attributes = { "rpc.system.name": "warren", "rpc.service": service, "rpc.method": method };
+  return {
+    name: `${service}/${method}`,
+    client: { kind: SpanKind.CLIENT, attributes },
+    server: { kind: SpanKind.SERVER, attributes },
+  };
 }
 
-/** Puts a span where the called service looks for it. */
-export function inject(span: Span, into: MsgHdrs): void {
-  const value = traceparentOf(span);
-  if (value) into.set("traceparent", value);
+/** Starts the span of a call to another service. */
+export function startClientSpan({ name, client }: CallSpans): Span {
+  return tracer.startSpan(name, client);
 }
 
 /** Starts the span of a call that another service made, and the context in which it is handled. */
 export function startServerSpan(
-  service: string,
-  method: string,
+  { name, server }: CallSpans,
   traceparent: string | undefined,
 ): { span: Span; within: Context } {
   const parent = contextFrom(traceparent);
-  const span = tracer.startSpan(
-    `${service}/${method}`,
-    { kind: SpanKind.SERVER, attributes: attributes(service, method) },
-    parent,
-  );
+  const span = tracer.startSpan(name, server, parent);
   return { span, within: trace.setSpan(parent, span) };
 }
+
+/** What a span says of how its call ended. */
+const outcomes = new Map<StatusCode, Attributes>(
+  Object.values(StatusCode).map((code) => [code, { "rpc.response.status_code": statusName(code) }]),
+);
 
 /** Ends a span with the outcome of its call. */
 export function endSpan(span: Span, error?: RpcError): void {
   if (span.isRecording()) {
-    span.setAttribute("rpc.response.status_code", statusName(error?.code ?? StatusCode.OK));
+    span.setAttributes(outcomes.get(error?.code ?? StatusCode.OK) ?? {});
     if (error) span.setStatus({ code: SpanStatusCode.ERROR, message: statusName(error.code) });
   }
   span.end();
