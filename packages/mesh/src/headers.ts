@@ -1,7 +1,7 @@
 // What a call carries beside its message. One packed header: each further one costs throughput (see mesh-protocol.md).
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { RpcError, StatusCode } from "./status.ts";
-import { headerIn } from "./wire.ts";
+import { headerValue, isHeader, nextLine } from "./wire.ts";
 
 /** Remaining milliseconds, attempt and idempotency key of a call: `1500;1;key`. */
 export const RPC_HEADER = "Warren-Rpc";
@@ -46,6 +46,8 @@ export function packCall({ remainingMs, attempt, idempotencyKey }: CallHeader): 
 
 /** Reads the packed header; undefined when it is missing or malformed. */
 export function unpackCall(text: string | undefined): CallHeader | undefined {
+  const plain = text && unpackPlain(text);
+  if (plain) return plain;
   const match = text && /^(\d{1,10});(\d{1,4});([A-Za-z0-9%_.!~*'()-]{0,512})$/.exec(text);
   if (!match) return undefined;
   try {
@@ -64,15 +66,24 @@ export interface RequestHeaders {
   readonly traceparent: string | undefined;
 }
 
-/** Reads the headers of a request from their block. */
+/** Reads the headers of a request from their block: of each name the first. */
 export function requestHeaders(block: string): RequestHeaders {
-  return {
-    rpc: headerIn(block, RPC_HEADER),
-    caller: headerIn(block, CALLER_HEADER),
-    window: headerIn(block, STREAM_HEADER),
-    traceparent: headerIn(block, TRACE_HEADER),
+  const found: Writable<RequestHeaders> = {
+    rpc: undefined,
+    caller: undefined,
+    window: undefined,
+    traceparent: undefined,
   };
+  for (let at = nextLine(block, 0); at > 0; at = nextLine(block, at)) {
+    if (isHeader(block, at, RPC_HEADER)) found.rpc ??= headerValue(block, at + RPC_HEADER.length + 1);
+    else if (isHeader(block, at, CALLER_HEADER)) found.caller ??= headerValue(block, at + CALLER_HEADER.length + 1);
+    else if (isHeader(block, at, TRACE_HEADER)) found.traceparent ??= headerValue(block, at + TRACE_HEADER.length + 1);
+    else if (isHeader(block, at, STREAM_HEADER)) found.window ??= headerValue(block, at + STREAM_HEADER.length + 1);
+  }
+  return found;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const LINE_SAFE = /^[\x21-\x7e]+$/;
 const MOST_CALLERS = 1024;
@@ -95,6 +106,31 @@ export class CallerLines {
     this.#lines.set(assertion, line);
     return line;
   }
+}
+
+/** The usual form, without a key: by hand, for every call that comes. */
+function unpackPlain(text: string): CallHeader | undefined {
+  const first = text.indexOf(";");
+  const last = text.length - 1;
+  if (first < 1 || first > 10 || last - first < 2 || last - first > 5 || text.charCodeAt(last) !== SEMICOLON)
+    return undefined;
+  const remainingMs = digits(text, 0, first);
+  const attempt = digits(text, first + 1, last);
+  return remainingMs < 0 || attempt < 0 ? undefined : { remainingMs, attempt, idempotencyKey: undefined };
+}
+
+const SEMICOLON = 59;
+const ZERO = 48;
+
+/** The number between two places; -1 when anything but a digit stands there. */
+function digits(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at++) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return value;
 }
 
 /**

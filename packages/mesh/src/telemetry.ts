@@ -6,6 +6,7 @@ import {
   type Context,
   isSpanContextValid,
   type Span,
+  type SpanContext,
   SpanKind,
   type SpanOptions,
   SpanStatusCode,
@@ -21,7 +22,8 @@ const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 export function traceparentOf(span: Span | undefined): string | undefined {
   const of = span?.spanContext();
   if (!of || !isSpanContextValid(of)) return undefined;
-  return `00-${of.traceId}-${of.spanId}-${of.traceFlags.toString(16).padStart(2, "0")}`;
+  const flags = of.traceFlags === TraceFlags.SAMPLED ? "01" : of.traceFlags.toString(16).padStart(2, "0");
+  return `00-${of.traceId}-${of.spanId}-${flags}`;
 }
 
 /** A context whose current span is the one that a `traceparent` names; the given one when it is malformed. */
@@ -61,9 +63,91 @@ export function startServerSpan(
   { name, server }: CallSpans,
   traceparent: string | undefined,
 ): { span: Span; within: Context } {
-  const parent = contextFrom(traceparent);
-  const span = tracer.startSpan(name, server, parent);
-  return { span, within: trace.setSpan(parent, span) };
+  const base = context.active();
+  const span = tracer.startSpan(name, server, remoteParent(traceparent, base) ?? base);
+  return { span, within: new SpanScope(base, span) };
+}
+
+/** The key under which a context holds its span, which the API keeps to itself but asks a context for. */
+const SPAN_KEY = ((): symbol => {
+  let key: symbol | undefined;
+  trace.getSpan({
+    getValue: (asked: symbol) => void (key = asked),
+    setValue: () => context.active(),
+    deleteValue: () => context.active(),
+  });
+  if (!key) throw new Error("@opentelemetry/api has changed: a context is not asked for its span by a key");
+  return key;
+})();
+
+/** A context with a span: as {@link trace.setSpan} makes one, without a map and three closures. */
+class SpanScope implements Context {
+  readonly #base: Context;
+  readonly #span: Pick<Span, "spanContext">;
+
+  constructor(base: Context, span: Pick<Span, "spanContext">) {
+    this.#base = base;
+    this.#span = span;
+  }
+
+  getValue(key: symbol): unknown {
+    return key === SPAN_KEY ? this.#span : this.#base.getValue(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return this.#base.setValue(SPAN_KEY, this.#span).setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return this.#base.setValue(SPAN_KEY, this.#span).deleteValue(key);
+  }
+}
+
+/** What a new span needs of a parent in another process; nothing else ever sees it. */
+class RemoteParent implements SpanContext {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly traceFlags: number;
+  readonly isRemote = true;
+
+  constructor(traceId: string, spanId: string, traceFlags: number) {
+    this.traceId = traceId;
+    this.spanId = spanId;
+    this.traceFlags = traceFlags;
+  }
+
+  spanContext(): SpanContext {
+    return this;
+  }
+}
+
+function remoteParent(traceparent: string | undefined, base: Context): Context | undefined {
+  if (traceparent === undefined || !isTraceparent(traceparent)) return undefined;
+  const flags = Number.parseInt(traceparent.slice(53), 16) & TraceFlags.SAMPLED;
+  return new SpanScope(base, new RemoteParent(traceparent.slice(3, 35), traceparent.slice(36, 52), flags));
+}
+
+const ZERO = 48;
+const NINE = 57;
+const LOWER_A = 97;
+const LOWER_F = 102;
+const DASHES = [2, 35, 52];
+
+/** Whether text is a `traceparent` of version 00: what {@link TRACEPARENT} matches, for every call that comes. */
+function isTraceparent(text: string): boolean {
+  if (text.length !== 55 || !text.startsWith("00-")) return false;
+  for (const at of DASHES) if (text[at] !== "-") return false;
+  let inTrace = 0;
+  let inSpan = 0;
+  for (let at = 3; at < 55; at++) {
+    if (at === 35 || at === 52) continue;
+    const code = text.charCodeAt(at);
+    if (!((code >= ZERO && code <= NINE) || (code >= LOWER_A && code <= LOWER_F))) return false;
+    // All zeros is none.
+    if (at < 35) inTrace |= code - ZERO;
+    else if (at < 52) inSpan |= code - ZERO;
+  }
+  return inTrace !== 0 && inSpan !== 0;
 }
 
 /** What a span says of how its call ended. */

@@ -46,16 +46,26 @@ export function headerBlock(message: Msg): string {
 
 /** The value of a header in a block: of the first of that name; undefined where it is missing or empty. */
 export function headerIn(block: string, name: string): string | undefined {
-  for (let at = block.indexOf(CRLF) + 2; at > 1 && at < block.length; at = block.indexOf(CRLF, at) + 2)
-    if (block.startsWith(name, at) && block.charCodeAt(at + name.length) === COLON)
-      return headerValue(block, at + name.length + 1) || undefined;
+  for (let at = nextLine(block, 0); at > 0; at = nextLine(block, at))
+    if (isHeader(block, at, name)) return headerValue(block, at + name.length + 1);
   return undefined;
 }
 
-/** What stands between `from` and the end of the line. */
-export function headerValue(block: string, from: number): string {
+/** Where the line after the one that holds `at` begins; 0 when there is none. */
+export function nextLine(block: string, at: number): number {
+  const next = block.indexOf(CRLF, at) + 2;
+  return next > 1 && next < block.length ? next : 0;
+}
+
+/** Whether the line at `at` is a header of that name. */
+export function isHeader(block: string, at: number, name: string): boolean {
+  return block.startsWith(name, at) && block.charCodeAt(at + name.length) === COLON;
+}
+
+/** What stands between `from` and the end of the line; undefined when that is nothing. */
+export function headerValue(block: string, from: number): string | undefined {
   const end = block.indexOf(CRLF, from);
-  return block.slice(from, end < 0 ? block.length : end).trim();
+  return block.slice(from, end < 0 ? block.length : end).trim() || undefined;
 }
 
 const COLON = 58;
