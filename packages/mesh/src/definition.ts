@@ -1,10 +1,11 @@
 // The generated definitions of services, as types: what a handler takes and returns, what a client offers.
+import type { BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "./call-context.ts";
 
 /** The code that ts-proto generates for a message. */
 export interface MessageType<T = never, P = never> {
   readonly $type: string;
-  encode(message: T): { finish(): Uint8Array };
+  encode(message: T, writer?: BinaryWriter): { finish(): Uint8Array };
   decode(bytes: Uint8Array): T;
   fromPartial(partial: P): T;
 }

@@ -3,10 +3,10 @@ import type { CallContext } from "./call-context.ts";
 import type { Caller, CallerAssertion } from "./caller.ts";
 import { RpcError, StatusCode } from "./status.ts";
 import { assertPosition } from "./stream/resume.ts";
-import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
+import { type TimerWheel, WheelEntry } from "./timer-wheel.ts";
 
 /** The context of one call. The signal is made when a handler first asks for it: most never do. */
-export class Invocation implements CallContext {
+export class Invocation extends WheelEntry implements CallContext {
   readonly deadline: number;
   readonly caller: Caller;
   readonly assertion: CallerAssertion;
@@ -14,22 +14,26 @@ export class Invocation implements CallContext {
   readonly attempt: number;
   readonly resumeFrom: string | undefined;
   /** Called when the handler says that its stream can be resumed. */
-  onResumable: (() => void) | undefined;
-  readonly #timer: WheelTimer;
+  onResumable: (() => void) | undefined = undefined;
+  readonly #wheel: TimerWheel;
   #controller: AbortController | undefined;
   #reason: RpcError | undefined;
   #position: (() => string | undefined) | undefined;
 
   constructor(call: Omit<CallContext, "signal" | "resumable">, wheel: TimerWheel) {
+    super();
     this.deadline = call.deadline;
     this.caller = call.caller;
     this.assertion = call.assertion;
     this.idempotencyKey = call.idempotencyKey;
     this.attempt = call.attempt;
     this.resumeFrom = call.resumeFrom;
-    this.#timer = wheel.at(call.deadline, () =>
-      this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served")),
-    );
+    this.#wheel = wheel;
+    wheel.arm(this, call.deadline);
+  }
+
+  override onDue(): void {
+    this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served"));
   }
 
   get signal(): AbortSignal {
@@ -82,6 +86,6 @@ export class Invocation implements CallContext {
 
   /** The call is over. */
   end(): void {
-    this.#timer.clear();
+    this.#wheel.disarm(this);
   }
 }

@@ -13,6 +13,7 @@ import { Events } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
+import { MessageWriter } from "./message-writer.ts";
 import type { CallObserver } from "./observer.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
@@ -102,6 +103,7 @@ export class Mesh {
   readonly #signer: CallerSigner;
   readonly #shedding: LoadShedding;
   readonly #wheel = new TimerWheel();
+  readonly #writer = new MessageWriter();
   readonly #policy: ServicePolicy;
   readonly #replicas: number;
   readonly #contractOf: typeof methodContract;
@@ -294,7 +296,7 @@ export class Mesh {
     const response = responseType as MessageType<object, object>;
     const keyOf = (message: object): string | undefined =>
       contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
-    const encode = (message: object): Uint8Array => request.encode(message).finish();
+    const encode = (message: object): Uint8Array => this.#writer.encode(request, message);
     const client = this.#client;
     const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
     if (contract.requestStreaming)
