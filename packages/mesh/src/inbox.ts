@@ -2,6 +2,7 @@
 // allocates a timer, a race and stack traces for every call; this costs a look into a map.
 import { randomBytes } from "node:crypto";
 import type { Msg } from "@nats-io/transport-node";
+import { BUNDLE_INBOX, BUNDLE_TOKEN, unbundle } from "./answer-bundle.ts";
 import type { Connection } from "./connection.ts";
 import type { RpcError } from "./status.ts";
 import { hasHeaders, headerBlock, subjectOf } from "./wire.ts";
@@ -9,6 +10,8 @@ import { hasHeaders, headerBlock, subjectOf } from "./wire.ts";
 /** Who waits at a route. */
 export interface Receiver {
   receive(message: Msg): void;
+  /** An answer that came with others. Absent: none is awaited. */
+  answer?(data: Uint8Array): void;
   /** The connection was lost. Absent: the receiver outlasts that. */
   fail?(error: RpcError): void;
 }
@@ -67,10 +70,13 @@ export class Inbox {
 
   constructor(connection: Connection) {
     // Random, so that no other service can guess where this one waits.
-    this.#prefix = `${connection.inboxPrefix}.${randomBytes(12).toString("base64url")}.`;
-    connection.subscribe(`${this.#prefix}*`, (message) =>
-      this.#routes.get(subjectOf(message, this.#prefix.length))?.receiver?.receive(message),
-    );
+    this.#prefix = `${connection.inboxPrefix}.${randomBytes(12).toString("base64url")}${BUNDLE_INBOX}`;
+    const deliver = (token: string, answer: Uint8Array): void => this.#routes.get(token)?.receiver?.answer?.(answer);
+    connection.subscribe(`${this.#prefix}*`, (message) => {
+      const token = subjectOf(message, this.#prefix.length);
+      if (token === BUNDLE_TOKEN) unbundle(message.data, deliver);
+      else this.#routes.get(token)?.receiver?.receive(message);
+    });
   }
 
   /** Opens a route for once. Call it before publishing the request, or its answer may come first. */

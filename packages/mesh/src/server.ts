@@ -2,6 +2,7 @@
 import { context } from "@opentelemetry/api";
 import { headers, type Msg, type Subscription } from "@nats-io/transport-node";
 import { methodContract, type MethodContract } from "@warren/contract";
+import { AnswerBundles } from "./answer-bundle.ts";
 import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.ts";
 import type { Connection, MeshLog } from "./connection.ts";
 import { assertKnown } from "./contracts.ts";
@@ -65,7 +66,7 @@ export class Server {
   readonly #streams = new Set<ServedStream>();
   readonly #idle = new Set<() => void>();
   readonly #intercept: Interceptor<IncomingCall> | undefined;
-  readonly #wire: Wire;
+  readonly #answers: AnswerBundles;
   readonly #writer = new MessageWriter();
   #serving = true;
   #draining = false;
@@ -73,7 +74,7 @@ export class Server {
   constructor(deps: ServerDependencies) {
     this.#deps = deps;
     this.#intercept = compose(deps.interceptors);
-    this.#wire = new Wire(deps.connection.nats);
+    this.#answers = new AnswerBundles(new Wire(deps.connection.nats), () => deps.connection.up);
     // Their callers have failed: whatever the handlers still make, nobody reads.
     deps.connection.onLost(() => {
       for (const stream of this.#streams) stream.lost();
@@ -375,7 +376,7 @@ export class Server {
       );
     if (call.answered) return;
     call.answered = true;
-    if (connection.up) this.#wire.send(call.reply, "", payload);
+    if (connection.up) this.#answers.send(call.reply, payload);
   }
 
   /** Sends an error in place of an answer. */

@@ -78,8 +78,12 @@ export abstract class UnaryCall extends WheelEntry implements Receiver {
     if (this.#finish(false)) this.failed(error);
   }
 
+  answer(data: Uint8Array): void {
+    if (this.#finish(true)) this.answered(data);
+  }
+
   receive(message: Msg): void {
-    if (!hasHeaders(message)) return this.#succeed(message.data);
+    if (!hasHeaders(message)) return this.answer(message.data);
     if (headerIn(headerBlock(message), ALIVE_HEADER) !== undefined) {
       this.#probes = 0;
       return;
@@ -87,7 +91,7 @@ export abstract class UnaryCall extends WheelEntry implements Receiver {
     // Nobody hears the question: whoever had the call is gone.
     if (this.#probes > 0 && isNoResponders(message)) return this.fail(this.#lost());
     const error = this.#host.errorOf(message, this.#options.method);
-    if (!error) return this.#succeed(message.data);
+    if (!error) return this.answer(message.data);
     if (this.#finish(true)) this.failed(error);
   }
 
@@ -100,10 +104,6 @@ export abstract class UnaryCall extends WheelEntry implements Receiver {
     this.#probed = true;
     this.#host.tellReplicas(probeSubject(method.service), this.#route?.subject ?? "");
     this.#wait(deadline, time);
-  }
-
-  #succeed(answer: Uint8Array): void {
-    if (this.#finish(true)) this.answered(answer);
   }
 
   #wait(deadline: number, time: number): void {

@@ -6,6 +6,9 @@ import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { TelemetryServiceDefinition } from "@warren/proto/warren/telemetry/v1/telemetry";
 import { startNats, waitUntil } from "@warren/testing";
+import * as fc from "fast-check";
+import { AnswerBundles, BUNDLE_TOKEN, unbundle } from "../src/answer-bundle.ts";
+import type { Wire } from "../src/wire.ts";
 import { rawConnection } from "./hostile.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
@@ -80,7 +83,7 @@ test("a service that is cut while it drains answers once, whatever its handler d
     },
   });
   let answers = 0;
-  raw.subscribe("_INBOX.gateway.*.*", { callback: () => void (answers += 1) });
+  raw.subscribe("_INBOX.gateway.>", { callback: () => void (answers += 1) });
   await raw.flush();
   const call = gateway.client(SecretsServiceDefinition).getSecret({ name: "a" });
   call.catch(() => undefined);
@@ -92,4 +95,69 @@ test("a service that is cut while it drains answers once, whatever its handler d
   await secrets.close();
   await raw.flush();
   assert.equal(answers, 1);
+});
+
+test("answers that are ready at once come together, each to its call; an inbox of another form gets them one by one", async (t) => {
+  const nats = await startNats(t);
+  const [secrets, gateway, raw] = await Promise.all([
+    nats.connect("secrets"),
+    nats.connect("gateway"),
+    rawConnection(nats, "gateway"),
+  ]);
+  t.after(() => raw.close());
+  await serveSecrets(secrets, {
+    getSecret: async ({ name }) => {
+      if (name === "n7") throw new RpcError(StatusCode.NOT_FOUND, "no such secret");
+      return { name, value: name === "n9" ? "v".repeat(100_000) : name };
+    },
+  });
+  const seen: string[] = [];
+  raw.subscribe("_INBOX.gateway.*.b.*", {
+    callback: (_, message) => void seen.push(message.subject.split(".").at(-1) ?? ""),
+  });
+  await raw.flush();
+  const client = gateway.client(SecretsServiceDefinition);
+  const ask = (i: number) =>
+    client.getSecret({ name: `n${i}` }).then(
+      ({ value }) => value.slice(0, 8),
+      (error: RpcError) => error.code,
+    );
+  for (let round = 0; round < 5; round++)
+    assert.deepEqual(
+      await Promise.all(Array.from({ length: 50 }, (_, i) => ask(i))),
+      Array.from({ length: 50 }, (_, i) => (i === 7 ? StatusCode.NOT_FOUND : i === 9 ? "v".repeat(8) : `n${i}`)),
+    );
+  await raw.flush();
+  assert.ok(seen.includes(BUNDLE_TOKEN), "no two answers came together");
+  assert.ok(seen.length < 250, `${seen.length} messages for 250 calls`);
+  assert.equal(gateway.load.routes, 0);
+});
+
+test("a bundle gives back what it was made of, and of anything else at most a beginning", () => {
+  const sent: { subject: string; payload: Uint8Array }[] = [];
+  const wire = { send: (subject: string, _: string, payload: Uint8Array) => void sent.push({ subject, payload }) };
+  const entry = fc.tuple(fc.stringMatching(/^[A-Za-z0-9_-]{1,40}$/), fc.uint8Array({ maxLength: 300 }));
+  return fc.assert(
+    fc.asyncProperty(fc.array(entry, { minLength: 2, maxLength: 20 }), fc.nat(), async (entries, cut) => {
+      sent.length = 0;
+      const bundles = new AnswerBundles(wire as unknown as Wire, () => true);
+      for (const [token, payload] of entries) bundles.send(`_INBOX.gateway.r.b.${token}`, payload);
+      await Promise.resolve();
+      assert.deepEqual(
+        sent.map(({ subject }) => subject),
+        ["_INBOX.gateway.r.b._"],
+      );
+      const frame = sent[0]?.payload ?? new Uint8Array();
+      const read = (data: Uint8Array): [string, Uint8Array][] => {
+        const found: [string, Uint8Array][] = [];
+        unbundle(data, (token, answer) => found.push([token, Uint8Array.from(answer)]));
+        return found;
+      };
+      assert.deepEqual(read(frame), entries);
+      const part = read(frame.subarray(0, cut % frame.length));
+      assert.deepEqual(part, entries.slice(0, part.length));
+      read(Uint8Array.from(frame, (byte, i) => (i === cut % frame.length ? byte ^ 0xff : byte)));
+    }),
+    { seed: 20_260_112, numRuns: 200 },
+  );
 });
