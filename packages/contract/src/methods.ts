@@ -4,6 +4,7 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { HttpRule } from "@warren/proto/google/api/http";
 import type { RpcOptions } from "@warren/proto/warren/options/v1/options";
 import { extension, registry } from "./registry.ts";
+import { hashOf, type MethodShape, shapeOf } from "./shape.ts";
 
 /** Time allowed for a call when neither the caller nor the contract names one, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -27,8 +28,10 @@ export interface MethodContract {
   readonly name: string;
   readonly input: DescMessage;
   readonly output: DescMessage;
-  /** Many responses to one request. */
+  /** Many responses. */
   readonly streaming: boolean;
+  /** Many requests. */
+  readonly requestStreaming: boolean;
   /** What a caller must hold; `public`: nothing; `internal`: only services may call. */
   readonly scope: string;
   readonly limitClass: string;
@@ -40,6 +43,9 @@ export interface MethodContract {
   readonly idempotent: boolean;
   /** Undefined: not reachable from outside. */
   readonly http: HttpRoute | undefined;
+  /** What caller and service must agree on, and its hash: two that have the same hash understand each other. */
+  readonly shape: MethodShape;
+  readonly hash: string;
 }
 
 const rpcOption = extension("warren.options.v1.rpc");
@@ -65,22 +71,29 @@ export function describeMethod(method: DescMethod): MethodContract {
   if (!options?.scope) throw new Error(`${path} has no scope: set (warren.options.v1.rpc).scope in its contract`);
   const key = options.keyField && method.input.fields.find((field) => field.name === options.keyField);
   if (options.keyField && !key) throw new Error(`${path}: key_field ${options.keyField} is not a field of its request`);
-  if (method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming")
-    throw new Error(`${path} streams its requests, which the mesh does not carry yet`);
+  const requestStreaming = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  const http = httpRoute(method);
+  // A route, a key and the word of every replica are told by one request, before the first message of a stream.
+  if (requestStreaming && (http || key || options.everyReplica))
+    throw new Error(`${path} streams its requests: it can have no HTTP route, no key_field and no every_replica`);
+  const shape = shapeOf(method);
   return {
     path,
     service: method.parent.typeName,
     name: method.name,
     input: method.input,
     output: method.output,
-    streaming: method.methodKind === "server_streaming",
+    streaming: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestStreaming,
     scope: options.scope,
     limitClass: options.limitClass,
     timeoutMs: options.timeoutMs || DEFAULT_TIMEOUT_MS,
     keyField: key ? key.localName : undefined,
     everyReplica: options.everyReplica,
     idempotent: method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
-    http: httpRoute(method),
+    http,
+    shape,
+    hash: hashOf(shape),
   };
 }
 

@@ -77,8 +77,12 @@ test("a contract that says too little, or what the mesh does not do, is refused"
     () => describeMethod(probeMethod({ scope: "chat", keyField: "tool" })),
     /key_field tool is not a field of its request/,
   );
-  for (const streams of [{ client: true }, { client: true, server: true }])
-    assert.throws(() => describeMethod(probeMethod({ scope: "chat" }, streams)), /streams its requests/);
+  // What a key or a route would be is told by one request, before any of a stream.
+  for (const more of [{ keyField: "plugin_id" }, { everyReplica: true }])
+    assert.throws(
+      () => describeMethod(probeMethod({ scope: "chat", ...more }, { client: true })),
+      /streams its requests/,
+    );
 });
 
 test("a contract that says enough has defaults for the rest", () => {
@@ -88,4 +92,9 @@ test("a contract that says enough has defaults for the rest", () => {
     ["test.ProbeService/Ask", "pluginId", DEFAULT_TIMEOUT_MS, true, false],
   );
   assert.equal(described.http, undefined);
+  assert.equal(described.requestStreaming, false);
+  const { streaming, requestStreaming } = describeMethod(probeMethod({ scope: "chat" }, { client: true }));
+  assert.deepEqual([streaming, requestStreaming], [false, true]);
+  const both = describeMethod(probeMethod({ scope: "chat" }, { client: true, server: true }));
+  assert.deepEqual([both.streaming, both.requestStreaming], [true, true]);
 });

@@ -83,8 +83,14 @@ export function probeMessage(fields: Readonly<Record<string, FieldSketch>>): Des
   return message;
 }
 
-/** A method `test.ProbeService/Ask` with these options; without them, one that has none. */
-export function probeMethod(rpc?: JsonObject, streams: { client?: boolean; server?: boolean } = {}): DescMethod {
+const PLUGIN_ID = [[1, "plugin_id", { type: Type.STRING }]] as const;
+
+/** A method `test.ProbeService/Ask` with these options; without them, one that has none. Its message has these fields. */
+export function probeMethod(
+  rpc?: JsonObject,
+  streams: { client?: boolean; server?: boolean } = {},
+  fields: readonly (readonly [number: number, name: string, sketch: FieldSketch])[] = PLUGIN_ID,
+): DescMethod {
   const options = create(MethodOptionsSchema);
   if (rpc && rpcOption.message)
     setExtension(options, rpcOption, create(rpcOption.message, rpc as Record<string, unknown>));
@@ -100,7 +106,7 @@ export function probeMethod(rpc?: JsonObject, streams: { client?: boolean; serve
     name: "test/service.proto",
     package: "test",
     syntax: "proto3",
-    messageType: [{ name: "Question", field: [field(["plugin_id", { type: Type.STRING }], 0)] }],
+    messageType: [{ name: "Question", field: fields.map(([number, ...each]) => field(each, number - 1)) }],
     service: [{ name: "ProbeService", method: [method] }],
   });
   const found = createFileRegistry(file, () => undefined).getService("test.ProbeService")?.methods[0];

@@ -3,6 +3,7 @@
 import type { MethodContract } from "@warren/contract";
 import type { CallOptions } from "./call-context.ts";
 import { Circuits } from "./circuits.ts";
+import type { KnownContracts } from "./contracts.ts";
 import { remainingMs } from "./deadline.ts";
 import { compose, type Interceptor, type OutgoingCall } from "./interceptor.ts";
 import { mayRetry, neverRan, RetryBudget, retryDelayMs } from "./resilience.ts";
@@ -22,14 +23,22 @@ export interface PlannedCall extends OutgoingCall {
 /** Makes one attempt at a subject; attempts count from 1. */
 export type MakeAttempt<T> = (subject: string, attempt: number) => Promise<T>;
 
+/** How many calls wait for one service. */
+export interface ServiceLoad {
+  readonly service: string;
+  waiting: number;
+}
+
 /** The attempts of one client's calls. */
 export class Attempts {
   readonly #intercept: Interceptor<OutgoingCall> | undefined;
   readonly #circuits = new Circuits();
   readonly #budget = new RetryBudget();
-  readonly #waiting = new Map<string, number>();
+  readonly #contracts: KnownContracts;
+  readonly #loads = new Map<string, ServiceLoad>();
 
-  constructor(interceptors: readonly Interceptor<OutgoingCall>[]) {
+  constructor(interceptors: readonly Interceptor<OutgoingCall>[], contracts: KnownContracts) {
+    this.#contracts = contracts;
     this.#intercept = compose(interceptors);
   }
 
@@ -38,47 +47,113 @@ export class Attempts {
     return this.#intercept ? this.#intercept(call, () => this.#counted(call, attempt)) : this.#counted(call, attempt);
   }
 
-  async #counted<T>(call: PlannedCall, attempt: MakeAttempt<T>): Promise<T> {
-    const { service } = call.method;
-    const waiting = this.#waiting.get(service) ?? 0;
-    if (waiting >= MOST_WAITING)
-      throw new CallError(StatusCode.RESOURCE_EXHAUSTED, `${waiting} calls wait for ${service} already`, {
+  /**
+   * Whether a call's first attempt has nothing around it that must wait for it, so that whoever makes it may do so between
+   * {@link enter} and {@link leave} without a promise of its own; {@link recover} goes on where it fails.
+   */
+  isDirect(subject: string): boolean {
+    return this.#intercept === undefined && this.#circuits.isClosed(subject);
+  }
+
+  /** The load of a service: one object for as long as the client lives. */
+  loadOf(service: string): ServiceLoad {
+    let load = this.#loads.get(service);
+    if (!load) this.#loads.set(service, (load = { service, waiting: 0 }));
+    return load;
+  }
+
+  /** Counts a call in. @throws RpcError RESOURCE_EXHAUSTED when too many wait for its service. */
+  enter(load: ServiceLoad): void {
+    if (load.waiting >= MOST_WAITING)
+      throw new CallError(StatusCode.RESOURCE_EXHAUSTED, `${load.waiting} calls wait for ${load.service} already`, {
         reason: "BULKHEAD_FULL",
         retryAfterMs: 1000,
       });
-    this.#waiting.set(service, waiting + 1);
+    load.waiting += 1;
+    this.#budget.deposit();
+  }
+
+  /** Counts it out. */
+  leave(load: ServiceLoad): void {
+    load.waiting -= 1;
+  }
+
+  /** What comes after a first attempt that was made directly and failed with `error`. */
+  async recover<T>(call: PlannedCall, attempt: MakeAttempt<T>, subject: string, error: unknown): Promise<T> {
+    await this.#circuits.count(subject, error);
+    return this.#again(call, attempt, subject, error as RpcError);
+  }
+
+  async #counted<T>(call: PlannedCall, attempt: MakeAttempt<T>): Promise<T> {
+    const load = this.loadOf(call.method.service);
+    this.enter(load);
     try {
-      return await this.#retried(call, (subject, count) =>
-        this.#circuits.attempt(subject, () => attempt(subject, count)),
+      const subject = callSubject(call.method, call.key);
+      return await this.#through(subject, attempt, 1).catch((error: unknown) =>
+        this.#again(call, attempt, subject, error as RpcError),
       );
     } finally {
-      this.#waiting.set(service, (this.#waiting.get(service) ?? 1) - 1);
+      this.leave(load);
     }
   }
 
-  async #retried<T>({ method, key, options, deadline }: PlannedCall, attempt: MakeAttempt<T>): Promise<T> {
-    this.#budget.deposit();
+  /** Tries again for as long as that may help; throws the last failure. */
+  async #again<T>(call: PlannedCall, attempt: MakeAttempt<T>, subject: string, first: RpcError): Promise<T> {
+    const { method, options, deadline } = call;
     const base = methodSubject(method.service, method.name);
-    const subject = subjectOf(method, base, key);
+    let made = await this.#understood(call, attempt, subject, 1, { error: first });
     for (let count = 1; ; count++) {
-      try {
-        return await attempt(subject, count).catch((error: RpcError) => {
-          // Nobody holds the key now: any replica can say whether it exists, or bring it up.
-          if (subject !== base && neverRan(error)) return attempt(base, count);
-          throw error;
-        });
-      } catch (error) {
-        const delay = retryDelayMs(count);
-        const again =
-          mayRetry(method, error as RpcError, count) && remainingMs(deadline) > delay && !options.signal?.aborted;
-        // The budget keeps second tries from burying a service that fails; those that reached nobody bury nothing.
-        if (!again || !(neverRan(error as RpcError) || this.#budget.withdraw())) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delay));
+      if ("value" in made) return made.value;
+      // Nobody holds the key now: any replica can say whether it exists, or bring it up.
+      if (subject !== base && neverRan(made.error)) {
+        made = await this.#understood(call, attempt, base, count, await settled(this.#through(base, attempt, count)));
+        if ("value" in made) return made.value;
       }
+      const { error } = made;
+      const delay = retryDelayMs(count);
+      const again = mayRetry(method, error, count) && remainingMs(deadline) > delay && !options.signal?.aborted;
+      // The budget keeps second tries from burying a service that fails; those that reached nobody bury nothing.
+      if (!again || !(neverRan(error) || this.#budget.withdraw())) throw error;
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      const next = await settled(this.#through(subject, attempt, count + 1));
+      made = await this.#understood(call, attempt, subject, count + 1, next);
     }
+  }
+
+  /** Makes an attempt again that was refused for its contract alone: nothing ran, and each version is learned once. */
+  async #understood<T>(
+    { method }: PlannedCall,
+    attempt: MakeAttempt<T>,
+    subject: string,
+    count: number,
+    outcome: Outcome<T>,
+  ): Promise<Outcome<T>> {
+    let made = outcome;
+    for (;;) {
+      if ("value" in made) return made;
+      const learned = this.#contracts.learn(method, made.error);
+      if (learned !== true) return { error: learned };
+      made = await settled(this.#through(subject, attempt, count));
+    }
+  }
+
+  #through<T>(subject: string, attempt: MakeAttempt<T>, count: number): Promise<T> {
+    return this.#circuits.attempt(subject, () => attempt(subject, count));
   }
 }
 
-function subjectOf(method: MethodContract, base: string, key: string | undefined): string {
+type Outcome<T> = { readonly value: T } | { readonly error: RpcError };
+
+async function settled<T>(attempt: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await attempt };
+  } catch (error) {
+    return { error: error as RpcError };
+  }
+}
+
+/** Where a call goes. @throws RpcError INVALID_ARGUMENT for a key that cannot be a token. */
+export function callSubject(method: MethodContract, key: string | undefined): string {
+  const base = methodSubject(method.service, method.name);
   return method.keyField === undefined || key === undefined ? base : `${base}.${keyToken(key, method.keyField)}`;
 }

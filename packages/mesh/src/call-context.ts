@@ -29,4 +29,12 @@ export interface CallContext {
   readonly idempotencyKey: string | undefined;
   /** Which try this is, from 1. */
   readonly attempt: number;
+  /** Where an earlier replica left this stream, in the words of {@link resumable}; undefined: begin at the beginning. */
+  readonly resumeFrom: string | undefined;
+  /**
+   * Says that this stream of answers can go on at another replica when this one leaves. `position` tells where it stands
+   * after what was yielded so far: at most 1,024 bytes, which the other replica gets as {@link resumeFrom}; undefined: not
+   * here. It is asked at once and after each message, so bring it up to date before the `yield`. The caller notices nothing.
+   */
+  resumable(position: () => string | undefined): void;
 }

@@ -31,6 +31,16 @@ export class Circuits {
       : attempt().catch((error: unknown) => this.#failed(subject, error));
   }
 
+  /** Whether attempts at a subject go through freely. */
+  isClosed(subject: string): boolean {
+    return this.#circuits.size === 0 || !this.#circuits.has(subject);
+  }
+
+  /** Counts an attempt that was made without {@link attempt}, because its circuit was closed, and failed. */
+  async count(subject: string, error: unknown): Promise<void> {
+    await this.#failed(subject, error).catch(() => undefined);
+  }
+
   /** Circuits that are not closed, or were not a moment ago. */
   get size(): number {
     return this.#circuits.size;

@@ -1,23 +1,27 @@
 // Calls to other services.
-import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import type { Msg } from "@nats-io/transport-node";
 import type { MethodContract } from "@warren/contract";
 import type { Span } from "@opentelemetry/api";
-import { Attempts } from "./attempts.ts";
+import { Attempts, callSubject, type PlannedCall, type ServiceLoad } from "./attempts.ts";
 import type { CallOptions } from "./call-context.ts";
 import type { CallerSigner } from "./caller.ts";
 import type { Connection } from "./connection.ts";
+import { KnownContracts } from "./contracts.ts";
 import { deadlineWithin, now, remainingMs } from "./deadline.ts";
-import { CALLER_HEADER, ERROR_CODE_HEADER, header, packCall, RPC_HEADER, STREAM_HEADER } from "./headers.ts";
-import { type Inbox, isNoResponders, type Route } from "./inbox.ts";
+import { CallerLines, ERROR_CODE_HEADER, packCall, RPC_HEADER, STREAM_HEADER, TRACE_HEADER } from "./headers.ts";
+import { type Inbox, isNoResponders, RoutePool } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
 import type { CallObserver } from "./observer.ts";
 import { CallError, decodeStatus, type RpcError, StatusCode } from "./status.ts";
 import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
-import { cancelSubject, methodSubject, probeSubject } from "./subject.ts";
-import { endSpan, inject, startClientSpan } from "./telemetry.ts";
+import { packStream, resumeToken } from "./stream/resume.ts";
+import { cancelSubject, methodSubject } from "./subject.ts";
+import { services, type ServicePolicy } from "./policy/policy.ts";
+import { type CallSpans, callSpans, endSpan, startClientSpan, traceparentOf } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
-import { UnaryCall } from "./unary-call.ts";
+import { UnaryCall, type UnaryCallHost } from "./unary-call.ts";
+import { HEADER_BLOCK_BYTES, hasHeaders, headerBlock, headerIn, Wire } from "./wire.ts";
 
 /** How long {@link Client.gather} waits for one more answer after the last, in milliseconds. */
 const GATHER_STALL_MS = 150;
@@ -32,32 +36,50 @@ export interface ClientDependencies {
   readonly observer?: CallObserver | undefined;
 }
 
-interface Attempt {
+/** What the calls of one method share. */
+interface Target {
   readonly method: MethodContract;
-  readonly subject: string;
-  readonly request: Uint8Array;
-  readonly deadline: number;
-  readonly attempt: number;
-  readonly span: Span;
-  readonly options: CallOptions;
+  readonly spans: CallSpans;
+  readonly load: ServiceLoad;
+  /** Undefined where the routes of answers must be new each time. */
+  readonly pool: RoutePool | undefined;
 }
 
+/** A call with what it sends. */
+interface OutgoingRequest extends PlannedCall {
+  readonly target: Target;
+  /** Of a method that streams its requests: what goes with the call, before any of them. */
+  readonly request: Uint8Array;
+  readonly requests?: AsyncIterable<Uint8Array> | undefined;
+  /** When it was made, in monotonic milliseconds. */
+  readonly started: number;
+  readonly span: Span;
+}
+
+const NOTHING = new Uint8Array();
+
 /** Calls methods with messages that are already bytes; typed clients stand on it. */
-export class Client {
+export class Client implements UnaryCallHost {
+  readonly inbox: Inbox;
+  readonly wheel: TimerWheel;
   readonly #connection: Connection;
-  readonly #inbox: Inbox;
-  readonly #wheel: TimerWheel;
+  readonly #wire: Wire;
   readonly #signer: CallerSigner;
-  readonly #pending = new Set<(error: RpcError) => void>();
+  readonly #contracts = new KnownContracts();
+  readonly #callers = new CallerLines();
+  readonly #targets = new Map<MethodContract, Target>();
+  readonly #pools = new Map<string, RoutePool>();
+  readonly #streams = new Set<(error: RpcError) => void>();
   readonly #attempts: Attempts;
   readonly #observer: CallObserver | undefined;
 
   constructor({ connection, inbox, wheel, signer, interceptors, observer }: ClientDependencies) {
-    this.#attempts = new Attempts(interceptors);
+    this.#attempts = new Attempts(interceptors, this.#contracts);
     this.#observer = observer;
     this.#connection = connection;
-    this.#inbox = inbox;
-    this.#wheel = wheel;
+    this.#wire = new Wire(connection.nats);
+    this.inbox = inbox;
+    this.wheel = wheel;
     this.#signer = signer;
     connection.onLost(() => this.#failPending());
   }
@@ -66,48 +88,91 @@ export class Client {
    * One request, one answer.
    * @throws RpcError whatever the service answered; UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED when it did not.
    */
-  async call(
-    method: MethodContract,
-    request: Uint8Array,
-    options: CallOptions = {},
-    key?: string,
-  ): Promise<Uint8Array> {
-    const span = startClientSpan(method.service, method.name);
+  call(method: MethodContract, request: Uint8Array, options: CallOptions = {}, key?: string): Promise<Uint8Array> {
     const started = now();
+    const target = this.#target(method);
+    const span = startClientSpan(target.spans);
+    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
+    const call: OutgoingRequest = { target, method, key, options, deadline, request, span, started };
     try {
-      const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-      const response = await this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
-        this.#once({ method, subject, request, deadline, attempt, span, options }),
-      );
-      this.#ended(method, span, started);
+      const subject = callSubject(method, key);
+      if (!this.#attempts.isDirect(subject)) return this.#made(call);
+      this.#attempts.enter(target.load);
+      return new Promise((resolve) => new DirectCall(this, call, subject, resolve).start(started));
+    } catch (error) {
+      this.#ended(call, error as RpcError);
+      return Promise.reject(error as RpcError);
+    }
+  }
+
+  /** A call whose first attempt was answered. */
+  succeeded(call: OutgoingRequest): void {
+    this.#attempts.leave(call.target.load);
+    this.#ended(call);
+  }
+
+  /** What becomes of a call whose first attempt failed. */
+  async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<Uint8Array> {
+    try {
+      const attempt = (to: string, count: number): Promise<Uint8Array> => this.#once(call, to, count);
+      const response = await this.#attempts.recover(call, attempt, subject, error);
+      this.#ended(call);
+      return response;
+    } catch (failure) {
+      this.#ended(call, failure as RpcError);
+      throw failure;
+    } finally {
+      this.#attempts.leave(call.target.load);
+    }
+  }
+
+  /** A call with something around it: interceptors, or a circuit that is not closed. */
+  async #made(call: OutgoingRequest): Promise<Uint8Array> {
+    try {
+      const response = await this.#attempts.make(call, (subject, count) => this.#once(call, subject, count));
+      this.#ended(call);
       return response;
     } catch (error) {
-      this.#ended(method, span, started, error as RpcError);
+      this.#ended(call, error as RpcError);
       throw error;
     }
   }
 
-  /** One request, many answers, each read by `decode`. Ending the iteration cancels the stream at the service. */
+  /**
+   * A call that streams: many answers, each read by `decode`, to one request or to many. Ending the iteration cancels it at
+   * the service. Where its handler can, it goes on at another replica when its own leaves.
+   */
   stream<T>(
     method: MethodContract,
-    request: Uint8Array,
+    given: Uint8Array | AsyncIterable<Uint8Array>,
     decode: (message: Uint8Array) => T,
     options: CallOptions = {},
     key?: string,
   ): AsyncIterable<T> {
+    const request = given instanceof Uint8Array ? given : NOTHING;
+    const requests = given instanceof Uint8Array ? undefined : given;
     // A stream begins when it is read, and each reading is a call of its own.
     return {
       [Symbol.asyncIterator]: () => {
-        const span = startClientSpan(method.service, method.name);
         const started = now();
-        const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
+        const target = this.#target(method);
+        const span = startClientSpan(target.spans);
+        const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
+        const call: OutgoingRequest = { target, method, key, options, deadline, request, requests, span, started };
+        let reader: StreamReader | undefined;
+        const open = async (resume?: string): Promise<StreamReader> => {
+          const attempt = (subject: string, count: number) => this.#open(call, subject, count, resume);
+          reader = await this.#attempts.make(call, attempt);
+          return reader;
+        };
         return new LazyStream({
-          open: () =>
-            this.#attempts.make({ method, key, options, deadline }, (subject, attempt) =>
-              this.#open({ method, subject, request, deadline, attempt, span, options }),
-            ),
+          open,
+          resume: (failure) => {
+            const token = reader && resumeToken(failure, reader.received);
+            return token === undefined ? undefined : open(token);
+          },
           decode,
-          onEnd: (failure) => this.#ended(method, span, started, failure),
+          onEnd: (failure) => this.#ended(call, failure),
         });
       },
     };
@@ -118,159 +183,242 @@ export class Client {
    * @throws RpcError of one replica when all that answered failed.
    */
   async gather(method: MethodContract, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array[]> {
-    const span = startClientSpan(method.service, method.name);
     const started = now();
-    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-    const answers: Uint8Array[] = [];
-    const failures: RpcError[] = [];
+    const target = this.#target(method);
+    const span = startClientSpan(target.spans);
+    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
+    const call: OutgoingRequest = { target, method, key: undefined, options, deadline, request, span, started };
     try {
-      await new Promise<void>((resolve, reject) => {
-        const route = this.#inbox.open((message) => {
-          if (isNoResponders(message)) return end();
-          stall.clear();
-          stall = this.#wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
-          // One replica's failure does not spoil what the others know.
-          const error = errorOf(message, method);
-          if (error) failures.push(error);
-          else answers.push(message.data);
-        });
-        const end = (): void => {
-          route.close();
-          stall.clear();
-          resolve();
-        };
-        let stall = this.#wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
-        try {
-          const subject = methodSubject(method.service, method.name);
-          this.#publish({ method, subject, request, deadline, attempt: 1, span, options }, route);
-        } catch (error) {
-          // Before the end, which would make of a question that was never asked one that nobody answered.
-          reject(error as RpcError);
-          end();
-        }
-      });
-      if (!answers.length && failures[0]) throw failures[0];
-      this.#ended(method, span, started);
+      let { answers, failures } = await this.#askAll(call);
+      let learned = failures.map((failure) => this.#contracts.learn(method, failure));
+      if (learned.includes(true)) {
+        // Replicas of another version that is as good: all are asked again, and now all answer.
+        ({ answers, failures } = await this.#askAll(call));
+        learned = failures.map((failure) => this.#contracts.learn(method, failure));
+      }
+      const failure = learned.find((each) => each !== true);
+      if (!answers.length && failure) throw failure;
+      this.#ended(call);
       return answers;
     } catch (error) {
-      this.#ended(method, span, started, error as RpcError);
+      this.#ended(call, error as RpcError);
       throw error;
     }
   }
 
-  #ended(method: MethodContract, span: Span, started: number, failure?: RpcError): void {
+  /** Asks every replica once, until none has answered for a while. */
+  async #askAll(call: OutgoingRequest): Promise<{ answers: Uint8Array[]; failures: RpcError[] }> {
+    const { method, deadline } = call;
+    const answers: Uint8Array[] = [];
+    const failures: RpcError[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const route = this.inbox.open((message) => {
+        if (isNoResponders(message)) return end();
+        stall.clear();
+        stall = this.wheel.at(Math.min(deadline, now() + GATHER_STALL_MS), end);
+        // One replica's failure does not spoil what the others know.
+        const error = this.errorOf(message, method);
+        if (error) failures.push(error);
+        else answers.push(message.data);
+      });
+      const end = (): void => {
+        route.close();
+        stall.clear();
+        resolve();
+      };
+      let stall = this.wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
+      try {
+        this.publish(call, methodSubject(method.service, method.name), 1, route.subject);
+      } catch (error) {
+        // Before the end, which would make of a question that was never asked one that nobody answered.
+        reject(error as RpcError);
+        end();
+      }
+    });
+    return { answers, failures };
+  }
+
+  #ended({ method, span, started }: OutgoingRequest, failure?: RpcError): void {
     this.#observer?.called(method, now() - started, failure?.code ?? StatusCode.OK);
     endSpan(span, failure);
   }
 
-  #once(attempt: Attempt): Promise<Uint8Array> {
-    const { method, deadline, options } = attempt;
-    const call = new UnaryCall({
-      inbox: this.#inbox,
-      wheel: this.#wheel,
-      deadline,
-      signal: options.signal,
-      publish: (route) => this.#publish(attempt, route),
-      probe: (route) => this.#tellReplicas(probeSubject(method.service), route),
-      cancel: (route) => this.#tellReplicas(cancelSubject(method.service), route),
-      errorOf: (message) => errorOf(message, method),
-      expired: (silent) => expired(method, silent),
-      cancelled: () => cancelled(method, options.signal),
-      name: method.path,
-    });
-    const fail = (error: RpcError): void => call.fail(error);
-    this.#pending.add(fail);
-    return call.answer.finally(() => this.#pending.delete(fail));
+  /** Sends the request of an attempt. @throws RpcError when it cannot go: disconnected, late, too large. */
+  publish(call: OutgoingRequest, subject: string, attempt: number, replyTo: string, window?: string): void {
+    const { method, deadline, request, span, options } = call;
+    this.#connection.assertUp();
+    const left = remainingMs(deadline);
+    if (left <= 0) throw this.expired(method);
+    const { idempotencyKey, assertion } = options;
+    const contracts = this.#contracts.of(method);
+    let text = `${RPC_HEADER}: ${packCall({ remainingMs: left, attempt, idempotencyKey, contracts })}\r\n`;
+    const traceparent = traceparentOf(span);
+    if (traceparent) text += `${TRACE_HEADER}: ${traceparent}\r\n`;
+    if (window) text += `${STREAM_HEADER}: ${window}\r\n`;
+    const lines = { text, bytes: this.#callers.of(assertion ?? this.#signer.self()) };
+    assertFits(request.length + text.length + lines.bytes.length + HEADER_BLOCK_BYTES, this.#connection, method);
+    this.#wire.send(subject, replyTo, request, lines);
   }
 
-  #open(attempt: Attempt): Promise<StreamReader> {
-    const { method, deadline, options } = attempt;
+  tellReplicas(subject: string, route: string): void {
+    // The route is the call's name. A replica that has it may answer there.
+    if (this.#connection.up) this.#connection.nats.publish(subject, route, { reply: route });
+  }
+
+  errorOf(message: Msg, method: MethodContract): RpcError | undefined {
+    if (isNoResponders(message))
+      return new CallError(StatusCode.UNAVAILABLE, `No replica of ${method.service} answers now`, {
+        reason: "NO_RESPONDERS",
+        retryAfterMs: 1000,
+      });
+    const failed = hasHeaders(message) && headerIn(headerBlock(message), ERROR_CODE_HEADER) !== undefined;
+    return failed ? decodeStatus(message.data) : undefined;
+  }
+
+  expired(method: MethodContract, silent = false): RpcError {
+    const details = silent ? { reason: "NO_ANSWER" } : {};
+    return new CallError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`, details);
+  }
+
+  cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {
+    const text = `${method.path} was cancelled by its caller`;
+    return new CallError(StatusCode.CANCELLED, text, {}, { cause: signal?.reason });
+  }
+
+  #once(call: OutgoingRequest, subject: string, attempt: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) =>
+      new AttemptedCall(this, call, subject, attempt, resolve, reject).start(now()),
+    );
+  }
+
+  #open(call: OutgoingRequest, subject: string, attempt: number, resume?: string): Promise<StreamReader> {
+    const { method, deadline, options } = call;
     const reader = new StreamReader({
       connection: this.#connection,
-      inbox: this.#inbox,
-      wheel: this.#wheel,
+      inbox: this.inbox,
+      wheel: this.wheel,
       deadline,
       signal: options.signal,
-      onExpired: () => expired(method),
-      onCancelled: () => cancelled(method, options.signal),
-      errorOf: (message) => errorOf(message, method),
-      onUnaccepted: (route) => this.#tellReplicas(cancelSubject(method.service), route),
+      requests: call.requests,
+      onExpired: () => this.expired(method),
+      onCancelled: () => this.cancelled(method, options.signal),
+      errorOf: (message) => this.errorOf(message, method),
+      onUnaccepted: (route) => this.tellReplicas(cancelSubject(method.service), route.subject),
     });
     const fail = (error: RpcError): void => reader.fail(error);
-    this.#pending.add(fail);
-    reader.onEnd(() => this.#pending.delete(fail));
+    this.#streams.add(fail);
+    reader.onEnd(() => this.#streams.delete(fail));
     try {
-      this.#publish(attempt, reader.route, reader.window);
+      this.publish(call, subject, attempt, reader.route.subject, packStream(reader.window, resume));
     } catch (error) {
       reader.fail(error as RpcError);
     }
     return reader.accepted.then(() => reader);
   }
 
-  #publish(
-    { method, subject, request, deadline, attempt, span, options }: Attempt,
-    route: Route,
-    window?: string,
-  ): void {
-    this.#connection.assertUp();
-    const left = remainingMs(deadline);
-    if (left <= 0) throw expired(method);
-    const carried = headers();
-    carried.set(RPC_HEADER, packCall({ remainingMs: left, attempt, idempotencyKey: options.idempotencyKey }));
-    carried.set(CALLER_HEADER, options.assertion ?? this.#signer.self());
-    if (window) carried.set(STREAM_HEADER, window);
-    inject(span, carried);
-    assertFits(request, carried, this.#connection.maxPayload, method);
-    this.#connection.nats.publish(subject, request, { reply: route.subject, headers: carried });
+  #target(method: MethodContract): Target {
+    let target = this.#targets.get(method);
+    if (!target) {
+      const spans = callSpans(method.service, method.name);
+      const load = this.#attempts.loadOf(method.service);
+      this.#targets.set(method, (target = { method, spans, load, pool: this.#poolOf(method.service) }));
+    }
+    return target;
   }
 
-  /** Tells every replica something of a call: the route is its name. A replica that has it may answer there. */
-  #tellReplicas(subject: string, { subject: route }: Route): void {
-    if (this.#connection.up) this.#connection.nats.publish(subject, route, { reply: route });
+  /** Only where one service answers: whoever has answered a call must not know where others' answers are awaited. */
+  #poolOf(service: string): RoutePool | undefined {
+    const policies: readonly ServicePolicy[] = Object.values(services);
+    if (policies.filter(({ serves }) => serves.includes(service)).length !== 1) return undefined;
+    let pool = this.#pools.get(service);
+    if (!pool) this.#pools.set(service, (pool = new RoutePool()));
+    return pool;
   }
 
   #failPending(): void {
     const error = new CallError(StatusCode.UNAVAILABLE, "The connection to NATS was lost while the call waited", {
       reason: "DISCONNECTED",
     });
-    for (const fail of [...this.#pending]) fail(error);
+    this.inbox.fail(error);
+    for (const fail of [...this.#streams]) fail(error);
   }
 }
 
-function errorOf(message: Msg, method: MethodContract): RpcError | undefined {
-  if (isNoResponders(message))
-    return new CallError(StatusCode.UNAVAILABLE, `No replica of ${method.service} answers now`, {
-      reason: "NO_RESPONDERS",
-      retryAfterMs: 1000,
-    });
-  return header(message.headers, ERROR_CODE_HEADER) === undefined ? undefined : decodeStatus(message.data);
+/** One attempt of a call, whoever waits for it. */
+abstract class Attempt extends UnaryCall {
+  protected readonly client: Client;
+  protected readonly call: OutgoingRequest;
+  protected readonly subject: string;
+  readonly #attempt: number;
+
+  constructor(client: Client, call: OutgoingRequest, subject: string, attempt: number) {
+    super(client, call);
+    this.client = client;
+    this.call = call;
+    this.subject = subject;
+    this.#attempt = attempt;
+  }
+
+  protected override send(replyTo: string): void {
+    this.client.publish(this.call, this.subject, this.#attempt, replyTo);
+  }
 }
 
-function expired(method: MethodContract, silent = false): RpcError {
-  const details = silent ? { reason: "NO_ANSWER" } : {};
-  return new CallError(StatusCode.DEADLINE_EXCEEDED, `${method.path} did not answer within its deadline`, details);
+type Resolve = (answer: Uint8Array | Promise<Uint8Array>) => void;
+type Reject = (error: RpcError) => void;
+
+/** The first attempt of a call that has nothing around it, and settles the call itself. */
+class DirectCall extends Attempt {
+  readonly #resolve: Resolve;
+
+  constructor(client: Client, call: OutgoingRequest, subject: string, resolve: Resolve) {
+    super(client, call, subject, 1);
+    this.#resolve = resolve;
+  }
+
+  protected override answered(answer: Uint8Array): void {
+    this.client.succeeded(this.call);
+    this.#resolve(answer);
+  }
+
+  protected override failed(error: RpcError): void {
+    this.#resolve(this.client.afterFailure(this.call, this.subject, error));
+  }
 }
 
-function cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {
-  return new CallError(
-    StatusCode.CANCELLED,
-    `${method.path} was cancelled by its caller`,
-    {},
-    { cause: signal?.reason },
-  );
+/** Any other attempt, which settles a promise of its own. */
+class AttemptedCall extends Attempt {
+  readonly #resolve: Resolve;
+  readonly #reject: Reject;
+
+  constructor(
+    client: Client,
+    call: OutgoingRequest,
+    subject: string,
+    attempt: number,
+    resolve: Resolve,
+    reject: Reject,
+  ) {
+    super(client, call, subject, attempt);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  protected override answered(answer: Uint8Array): void {
+    this.#resolve(answer);
+  }
+
+  protected override failed(error: RpcError): void {
+    this.#reject(error);
+  }
 }
 
-/** What an encoded header line costs beside its name and value, and what the block itself costs. */
-const HEADER_LINE = 4;
-const HEADER_BLOCK = 16;
-
-function assertFits(request: Uint8Array, carried: MsgHdrs, most: number, method: MethodContract): void {
-  let size = request.length + HEADER_BLOCK;
-  for (const [name, values] of carried) for (const value of values) size += name.length + value.length + HEADER_LINE;
-  if (size <= most) return;
+/** All of a request counts: NATS' limit is for payload and headers together. */
+function assertFits(size: number, { maxPayload }: Connection, method: MethodContract): void {
+  if (size <= maxPayload) return;
   throw new CallError(
     StatusCode.RESOURCE_EXHAUSTED,
-    `A request of ${size} bytes to ${method.path} is over the mesh's limit of ${most}`,
+    `A request of ${size} bytes to ${method.path} is over the mesh's limit of ${maxPayload}`,
     { reason: "TOO_LARGE" },
   );
 }

@@ -6,9 +6,9 @@ export function now(): number {
   return performance.now();
 }
 
-/** The earlier of a deadline that was given (by a caller) and one `timeoutMs` from now. */
-export function deadlineWithin(timeoutMs: number, given?: number): number {
-  const own = now() + timeoutMs;
+/** The earlier of a deadline that was given (by a caller) and one `timeoutMs` from now, or from a time that is known already. */
+export function deadlineWithin(timeoutMs: number, given?: number, from = now()): number {
+  const own = from + timeoutMs;
   return given === undefined ? own : Math.min(own, given);
 }
 

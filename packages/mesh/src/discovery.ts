@@ -26,6 +26,7 @@ export function serveDiscovery(options: DiscoveryOptions): void {
       name: `${method.service}.${method.name}`.replaceAll(".", "_"),
       subject: methodSubject(method.service, method.name),
       queue_group: method.everyReplica ? "" : name,
+      metadata: { contract: method.hash },
       stats,
     }));
   const answers: Record<string, () => object> = {
@@ -34,13 +35,13 @@ export function serveDiscovery(options: DiscoveryOptions): void {
       ...identity(),
       type: "io.nats.micro.v1.info_response",
       description,
-      endpoints: endpoints().map(({ stats: _, ...endpoint }) => ({ ...endpoint, metadata: {} })),
+      endpoints: endpoints().map(({ stats: _, ...endpoint }) => endpoint),
     }),
     STATS: () => ({
       ...identity(),
       type: "io.nats.micro.v1.stats_response",
       started,
-      endpoints: endpoints().map(({ stats, ...endpoint }) => ({
+      endpoints: endpoints().map(({ stats, metadata: _, ...endpoint }) => ({
         ...endpoint,
         num_requests: stats.requests,
         num_errors: stats.errors,

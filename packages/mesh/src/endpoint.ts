@@ -3,16 +3,22 @@ import { type MethodContract, violations } from "@warren/contract";
 import { Admission } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
 import type { MessageType } from "./definition.ts";
+import type { MessageWriter } from "./message-writer.ts";
 import { RpcError, StatusCode } from "./status.ts";
+import { mapEach } from "./stream/map-each.ts";
+import { type CallSpans, callSpans } from "./telemetry.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
 
 /** What serves a method, on bytes. */
 export interface Endpoint {
   readonly method: MethodContract;
+  readonly spans: CallSpans;
   /** Reads a request. */
   readonly decode: (bytes: Uint8Array) => object;
-  /** Runs the handler; the answers as bytes, one for a unary method. */
-  readonly run: (request: object, ctx: CallContext) => Promise<Uint8Array> | AsyncIterable<Uint8Array>;
+  /** Runs the handler, on a request or on the stream of them. */
+  readonly handle: Handler;
+  /** An answer as bytes. */
+  readonly encode: (answer: object) => Uint8Array;
   readonly admission: Admission;
   readonly stats: EndpointStats;
 }
@@ -53,38 +59,18 @@ export function createEndpoint(
   types: { requestType: unknown; responseType: unknown },
   handler: Handler,
   wheel: TimerWheel,
+  writer: MessageWriter,
 ): Endpoint {
   const request = types.requestType as MessageType<object, object>;
   const response = types.responseType as MessageType<object, object>;
-  const encode = (answer: object): Uint8Array => response.encode(response.fromPartial(answer)).finish();
   return {
     method,
+    spans: callSpans(method.service, method.name),
     decode: (bytes) => request.decode(bytes),
-    run: (message, ctx) => {
-      const answer = handler(message, ctx);
-      return Symbol.asyncIterator in answer ? encodeEach(answer, encode) : answer.then(encode);
-    },
+    handle: handler,
+    encode: (answer) => writer.encode(response, response.fromPartial(answer)),
     admission: new Admission(wheel),
     stats: new EndpointStats(),
-  };
-}
-
-/** By hand and not by a generator, which costs several promises for each message. */
-function encodeEach(answers: AsyncIterable<object>, encode: (answer: object) => Uint8Array): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const iterator = answers[Symbol.asyncIterator]();
-      return {
-        next: async () => {
-          const { done, value } = (await iterator.next()) as IteratorResult<object, undefined>;
-          return done ? { done, value: undefined } : { done: false, value: encode(value) };
-        },
-        return: async () => {
-          await iterator.return?.();
-          return { done: true, value: undefined };
-        },
-      };
-    },
   };
 }
 
@@ -108,4 +94,9 @@ export function decodeRequest(endpoint: Endpoint, bytes: Uint8Array): object {
   if (!found.length) return request;
   const text = found.map(({ field, description }) => `${field} ${description}`).join("; ");
   throw new RpcError(StatusCode.INVALID_ARGUMENT, text, { violations: found });
+}
+
+/** Reads the requests of a stream, each as {@link decodeRequest} does when it is its turn. */
+export function decodeRequests(endpoint: Endpoint, messages: AsyncIterable<Uint8Array>): AsyncIterable<object> {
+  return mapEach(messages, (bytes) => decodeRequest(endpoint, bytes));
 }

@@ -2,28 +2,38 @@
 import type { CallContext } from "./call-context.ts";
 import type { Caller, CallerAssertion } from "./caller.ts";
 import { RpcError, StatusCode } from "./status.ts";
-import type { TimerWheel, WheelTimer } from "./timer-wheel.ts";
+import { assertPosition } from "./stream/resume.ts";
+import { type TimerWheel, WheelEntry } from "./timer-wheel.ts";
 
 /** The context of one call. The signal is made when a handler first asks for it: most never do. */
-export class Invocation implements CallContext {
+export class Invocation extends WheelEntry implements CallContext {
   readonly deadline: number;
   readonly caller: Caller;
   readonly assertion: CallerAssertion;
   readonly idempotencyKey: string | undefined;
   readonly attempt: number;
-  readonly #timer: WheelTimer;
+  readonly resumeFrom: string | undefined;
+  /** Called when the handler says that its stream can be resumed. */
+  onResumable: (() => void) | undefined = undefined;
+  readonly #wheel: TimerWheel;
   #controller: AbortController | undefined;
   #reason: RpcError | undefined;
+  #position: (() => string | undefined) | undefined;
 
-  constructor(call: Omit<CallContext, "signal">, wheel: TimerWheel) {
+  constructor(call: Omit<CallContext, "signal" | "resumable">, wheel: TimerWheel) {
+    super();
     this.deadline = call.deadline;
     this.caller = call.caller;
     this.assertion = call.assertion;
     this.idempotencyKey = call.idempotencyKey;
     this.attempt = call.attempt;
-    this.#timer = wheel.at(call.deadline, () =>
-      this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served")),
-    );
+    this.resumeFrom = call.resumeFrom;
+    this.#wheel = wheel;
+    wheel.arm(this, call.deadline);
+  }
+
+  override onDue(): void {
+    this.abort(new RpcError(StatusCode.DEADLINE_EXCEEDED, "The deadline of the call passed while it was served"));
   }
 
   get signal(): AbortSignal {
@@ -32,6 +42,27 @@ export class Invocation implements CallContext {
       if (this.#reason) this.#controller.abort(this.#reason);
     }
     return this.#controller.signal;
+  }
+
+  /** See {@link CallContext.resumable}. */
+  resumable(position: () => string | undefined): void {
+    this.#position = position;
+    this.onResumable?.();
+  }
+
+  /** Where the handler says that its stream stands; undefined when it cannot be resumed from here. */
+  position(): string | undefined {
+    const position = this.#position?.();
+    if (position !== undefined) assertPosition(position);
+    return position;
+  }
+
+  /** @throws RpcError FAILED_PRECONDITION when the stream is to go on somewhere, and its handler cannot do that. */
+  assertResumed(): void {
+    if (this.resumeFrom === undefined || this.#position) return;
+    throw new RpcError(StatusCode.FAILED_PRECONDITION, "This method cannot resume a stream", {
+      reason: "NOT_RESUMABLE",
+    });
   }
 
   /** Why the call was ended before its time, if it was. */
@@ -55,6 +86,6 @@ export class Invocation implements CallContext {
 
   /** The call is over. */
   end(): void {
-    this.#timer.clear();
+    this.#wheel.disarm(this);
   }
 }

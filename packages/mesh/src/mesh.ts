@@ -13,11 +13,14 @@ import { Events } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
+import { MessageWriter } from "./message-writer.ts";
 import type { CallObserver } from "./observer.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
 import { RpcError, StatusCode } from "./status.ts";
+import { mapEach } from "./stream/map-each.ts";
+import { only } from "./stream/only.ts";
 import type { Codec } from "./state/codec.ts";
 import { assertSafeReplicas, openJetStream, type StateDependencies } from "./state/jetstream.ts";
 import { Kv } from "./state/kv.ts";
@@ -38,6 +41,8 @@ export interface MeshOptions {
   readonly replicas?: number;
   /** PEM texts. Given: the connection is encrypted or not made at all. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** What contracts say of methods. Default: those of `proto/`. */
+  readonly contractOf?: typeof methodContract;
   /** How long to keep trying to join, in milliseconds. */
   readonly connectTimeoutMs?: number;
   /** Functions around every call that this process makes (`client`) and serves (`server`), the first outermost. */
@@ -98,8 +103,10 @@ export class Mesh {
   readonly #signer: CallerSigner;
   readonly #shedding: LoadShedding;
   readonly #wheel = new TimerWheel();
+  readonly #writer = new MessageWriter();
   readonly #policy: ServicePolicy;
   readonly #replicas: number;
+  readonly #contractOf: typeof methodContract;
   #js: JetStreamClient | undefined;
 
   constructor(connection: Connection, options: MeshOptions) {
@@ -111,6 +118,7 @@ export class Mesh {
     this.instanceId = options.instanceId ?? randomUUID();
     this.#policy = policy;
     this.#replicas = options.replicas ?? 1;
+    this.#contractOf = options.contractOf ?? methodContract;
     this.#connection = connection;
     this.#signer = new CallerSigner(service, seed);
     const inbox = new Inbox(connection);
@@ -184,7 +192,7 @@ export class Mesh {
 
   /** Serves every method of a contract. Resolves when calls arrive. */
   serve<D extends ServiceDefinition>(definition: D, handlers: Handlers<D>): Promise<void> {
-    return this.#server.serve(definition, handlers);
+    return this.#server.serve(definition, handlers, this.#contractOf);
   }
 
   /** Serves one key of a keyed method, beside the base subject that {@link serve} serves. */
@@ -194,13 +202,13 @@ export class Mesh {
     key: string,
   ): Promise<ServedKey> {
     const name = definition.methods[method]?.name ?? method;
-    return this.#server.serveKey(methodContract(definition.fullName, name), key);
+    return this.#server.serveKey(this.#contractOf(definition.fullName, name), key);
   }
 
   /** A typed client of another service. */
   client<D extends ServiceDefinition>(definition: D): ServiceClient<D> {
     const methods = Object.entries(definition.methods).map(([property, method]) => {
-      const contract = methodContract(definition.fullName, method.name);
+      const contract = this.#contractOf(definition.fullName, method.name);
       return [property, this.#method(contract, method.requestType, method.responseType)];
     });
     return Object.fromEntries(methods) as ServiceClient<D>;
@@ -211,8 +219,13 @@ export class Mesh {
     return this.#client.call(method, request, options, key);
   }
 
-  /** Calls a streaming method with bytes. */
-  stream(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): AsyncIterable<Uint8Array> {
+  /** Calls a streaming method with bytes: of its one request, or of many. */
+  stream(
+    method: MethodContract,
+    request: Uint8Array | AsyncIterable<Uint8Array>,
+    options?: CallOptions,
+    key?: string,
+  ): AsyncIterable<Uint8Array> {
     return this.#client.stream(method, request, (message) => message, options, key);
   }
 
@@ -283,17 +296,23 @@ export class Mesh {
     const response = responseType as MessageType<object, object>;
     const keyOf = (message: object): string | undefined =>
       contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
-    const encode = (message: object): Uint8Array => request.encode(message).finish();
+    const encode = (message: object): Uint8Array => this.#writer.encode(request, message);
     const client = this.#client;
+    const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
+    if (contract.requestStreaming)
+      return (partials: AsyncIterable<object>, options?: CallOptions) => {
+        const messages = mapEach(partials, (partial) => encode(request.fromPartial(partial)));
+        const answers = client.stream(contract, messages, decode, options);
+        return contract.streaming ? answers : only(answers, contract.path);
+      };
     if (contract.streaming)
       return (partial: object, options?: CallOptions) => {
         const message = request.fromPartial(partial);
-        const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
         return client.stream(contract, encode(message), decode, options, keyOf(message));
       };
     return async (partial: object, options?: CallOptions) => {
       const message = request.fromPartial(partial);
-      return decodeAnswer(response, await client.call(contract, encode(message), options, keyOf(message)), contract);
+      return decode(await client.call(contract, encode(message), options, keyOf(message)));
     };
   }
 

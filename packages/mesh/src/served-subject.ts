@@ -2,23 +2,22 @@
 import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Connection } from "./connection.ts";
 
+/** Serves a call that came by a subject, and says {@link ServedSubject.answered} when it is over, whatever happened. */
+export type Serve = (message: Msg, by: ServedSubject) => void;
+
 /** A subject with the calls that came by it. */
 export class ServedSubject {
   readonly #connection: Connection;
   readonly #subject: string;
-  readonly #serve: (message: Msg) => Promise<void>;
-  readonly #calls = new Set<Promise<void>>();
+  readonly #serve: Serve;
+  readonly #settled: (() => void)[] = [];
+  #calls = 0;
   /** The queue group; undefined: every replica gets every call. */
   readonly queue: string | undefined;
   #subscription: Subscription | undefined;
   #leaving: Promise<void> | undefined;
 
-  constructor(
-    connection: Connection,
-    subject: string,
-    queue: string | undefined,
-    serve: (message: Msg) => Promise<void>,
-  ) {
+  constructor(connection: Connection, subject: string, queue: string | undefined, serve: Serve) {
     this.#connection = connection;
     this.#subject = subject;
     this.queue = queue;
@@ -47,13 +46,18 @@ export class ServedSubject {
   }
 
   /** Resolves when every call that was taken is answered. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#calls);
+  settled(): Promise<void> {
+    return this.#calls === 0 ? Promise.resolve() : new Promise((resolve) => this.#settled.push(resolve));
+  }
+
+  /** One of the calls that were taken is over. */
+  answered(): void {
+    this.#calls -= 1;
+    if (this.#calls === 0) for (const resolve of this.#settled.splice(0)) resolve();
   }
 
   #take(message: Msg): void {
-    const call = this.#serve(message);
-    this.#calls.add(call);
-    void call.finally(() => this.#calls.delete(call));
+    this.#calls += 1;
+    this.#serve(message, this);
   }
 }

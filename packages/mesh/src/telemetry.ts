@@ -6,22 +6,25 @@ import {
   type Context,
   isSpanContextValid,
   type Span,
+  type SpanContext,
   SpanKind,
+  type SpanOptions,
   SpanStatusCode,
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
-import type { MsgHdrs } from "@nats-io/transport-node";
 import { type RpcError, StatusCode, statusName } from "./status.ts";
 
 const tracer = trace.getTracer("@warren/mesh");
+const SAMPLED: number = TraceFlags.SAMPLED;
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /** A span as a `traceparent` value; undefined when it records nothing and has no parent that does. */
 export function traceparentOf(span: Span | undefined): string | undefined {
   const of = span?.spanContext();
   if (!of || !isSpanContextValid(of)) return undefined;
-  return `00-${of.traceId}-${of.spanId}-${of.traceFlags.toString(16).padStart(2, "0")}`;
+  const flags = of.traceFlags === SAMPLED ? "01" : of.traceFlags.toString(16).padStart(2, "0");
+  return `00-${of.traceId}-${of.spanId}-${flags}`;
 }
 
 /** A context whose current span is the one that a `traceparent` names; the given one when it is malformed. */
@@ -34,35 +37,36 @@ export function contextFrom(traceparent: string | undefined, base: Context = con
   return isSpanContextValid(spanContext) ? trace.setSpanContext(base, spanContext) : base;
 }
 
-/** What a span of a call says; names are those of the contract, never ids. */
-function attributes(service: string, method: string): Attributes {
-  return { "rpc.system.name": "warren", "rpc.service": service, "rpc.method": method };
+/** What the spans of a method's calls begin with: made once. */
+export interface CallSpans {
+  readonly name: string;
+  readonly client: SpanOptions;
+  readonly server: SpanOptions;
 }
 
-/** Starts the span of a call to another service, and writes it into the headers. */
-export function startClientSpan(service: string, method: string): Span {
-  return tracer.startSpan(`${service}/${method}`, { kind: SpanKind.CLIENT, attributes: attributes(service, method) });
+/** The spans of a method's calls. */
+export function callSpans(service: string, method: string): CallSpans {
+  const attributes: Attributes = { "rpc.system.name": "warren", "rpc.service": service, "rpc.method": method };
+  return {
+    name: `${service}/${method}`,
+    client: { kind: SpanKind.CLIENT, attributes },
+    server: { kind: SpanKind.SERVER, attributes },
+  };
 }
 
-/** Puts a span where the called service looks for it. */
-export function inject(span: Span, into: MsgHdrs): void {
-  const value = traceparentOf(span);
-  if (value) into.set("traceparent", value);
+/** Starts the span of a call to another service. */
+export function startClientSpan({ name, client }: CallSpans): Span {
+  return tracer.startSpan(name, client);
 }
 
 /** Starts the span of a call that another service made, and the context in which it is handled. */
 export function startServerSpan(
-  service: string,
-  method: string,
+  { name, server }: CallSpans,
   traceparent: string | undefined,
 ): { span: Span; within: Context } {
-  const parent = contextFrom(traceparent);
-  const span = tracer.startSpan(
-    `${service}/${method}`,
-    { kind: SpanKind.SERVER, attributes: attributes(service, method) },
-    parent,
-  );
-  return { span, within: trace.setSpan(parent, span) };
+  const base = context.active();
+  const span = tracer.startSpan(name, server, remoteParent(traceparent, base) ?? base);
+  return { span, within: new SpanScope(base, span) };
 }
 
 /**
@@ -83,10 +87,97 @@ export async function traceState<T>(name: string, operation: () => Promise<T>): 
   }
 }
 
+/** The key under which a context holds its span, which the API keeps to itself but asks a context for. */
+const SPAN_KEY = ((): symbol => {
+  let key: symbol | undefined;
+  trace.getSpan({
+    getValue: (asked: symbol) => void (key = asked),
+    setValue: () => context.active(),
+    deleteValue: () => context.active(),
+  });
+  if (!key) throw new Error("@opentelemetry/api has changed: a context is not asked for its span by a key");
+  return key;
+})();
+
+/** A context with a span: as {@link trace.setSpan} makes one, without a map and three closures. */
+class SpanScope implements Context {
+  readonly #base: Context;
+  readonly #span: Pick<Span, "spanContext">;
+
+  constructor(base: Context, span: Pick<Span, "spanContext">) {
+    this.#base = base;
+    this.#span = span;
+  }
+
+  getValue(key: symbol): unknown {
+    return key === SPAN_KEY ? this.#span : this.#base.getValue(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return this.#base.setValue(SPAN_KEY, this.#span).setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return this.#base.setValue(SPAN_KEY, this.#span).deleteValue(key);
+  }
+}
+
+/** What a new span needs of a parent in another process; nothing else ever sees it. */
+class RemoteParent implements SpanContext {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly traceFlags: number;
+  readonly isRemote = true;
+
+  constructor(traceId: string, spanId: string, traceFlags: number) {
+    this.traceId = traceId;
+    this.spanId = spanId;
+    this.traceFlags = traceFlags;
+  }
+
+  spanContext(): SpanContext {
+    return this;
+  }
+}
+
+function remoteParent(traceparent: string | undefined, base: Context): Context | undefined {
+  if (traceparent === undefined || !isTraceparent(traceparent)) return undefined;
+  const flags = Number.parseInt(traceparent.slice(53), 16) & TraceFlags.SAMPLED;
+  return new SpanScope(base, new RemoteParent(traceparent.slice(3, 35), traceparent.slice(36, 52), flags));
+}
+
+const ZERO = 48;
+const NINE = 57;
+const LOWER_A = 97;
+const LOWER_F = 102;
+const DASHES = [2, 35, 52];
+
+/** Whether text is a `traceparent` of version 00: what {@link TRACEPARENT} matches, for every call that comes. */
+function isTraceparent(text: string): boolean {
+  if (text.length !== 55 || !text.startsWith("00-")) return false;
+  for (const at of DASHES) if (text[at] !== "-") return false;
+  let inTrace = 0;
+  let inSpan = 0;
+  for (let at = 3; at < 55; at++) {
+    if (at === 35 || at === 52) continue;
+    const code = text.charCodeAt(at);
+    if (!((code >= ZERO && code <= NINE) || (code >= LOWER_A && code <= LOWER_F))) return false;
+    // All zeros is none.
+    if (at < 35) inTrace |= code - ZERO;
+    else if (at < 52) inSpan |= code - ZERO;
+  }
+  return inTrace !== 0 && inSpan !== 0;
+}
+
+/** What a span says of how its call ended. */
+const outcomes = new Map<StatusCode, Attributes>(
+  Object.values(StatusCode).map((code) => [code, { "rpc.response.status_code": statusName(code) }]),
+);
+
 /** Ends a span with the outcome of its call. */
 export function endSpan(span: Span, error?: RpcError): void {
   if (span.isRecording()) {
-    span.setAttribute("rpc.response.status_code", statusName(error?.code ?? StatusCode.OK));
+    span.setAttributes(outcomes.get(error?.code ?? StatusCode.OK) ?? {});
     if (error) span.setStatus({ code: SpanStatusCode.ERROR, message: statusName(error.code) });
   }
   span.end();

@@ -16,7 +16,7 @@ export interface Child {
 /** Starts a child that does `role`, and ends with the test. Resolves when it is on the mesh. */
 export async function startChild(
   t: Pick<TestContext, "after">,
-  role: "never-answers" | "listens",
+  role: "never-answers" | "listens" | "relays",
   url: string,
   credentialsFile: string,
 ): Promise<Child> {

@@ -13,48 +13,113 @@ import {
 import { assertSafeReplicas } from "../src/state/jetstream.ts";
 import { rawConnection } from "./hostile.ts";
 import { Load } from "./load.ts";
+import { noStreams, streamingContract, StreamingDefinition, type StreamingHandlers } from "./streaming-contract.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
 const CALLERS = 128;
 /** How often a replica goes and another comes. */
 const REMOVALS = 30;
 /** Calls between two removals: more for a long test. */
-const CALLS_EACH = process.env["WARREN_SOAK"] ? 5000 : 300;
+const CALLS_EACH = process.env["WARREN_SOAK"] ? 5000 : 200;
+
+/** Servers, callers at one of them, and replicas at the others: all that is said crosses from server to server. */
+async function scene(t: TestContext, size: number) {
+  const nats = await startNatsCluster(t, size);
+  // As between machines: what one server knows of another's subscriptions is always a little old.
+  nats.delayRoutes(5);
+  const at = (index: number) => ({ servers: [nats.urls[index % size] as string], contractOf: streamingContract });
+  const gateway = await nats.connect("gateway", at(0));
+  const comeAndGo = async (service: string, serve: (mesh: Mesh) => Promise<void>, between: () => Promise<void>) => {
+    const replica = async (index: number): Promise<Mesh> => {
+      const mesh = await nats.connect(service, at(1 + (index % 2)));
+      await serve(mesh);
+      return mesh;
+    };
+    const current = [await replica(0), await replica(1)];
+    const go = async (): Promise<void> => {
+      for (let i = 0; i < REMOVALS; i++) {
+        current.push(await replica(i + 2));
+        await between();
+        const leaving = current.shift();
+        await leaving?.drain();
+        await leaving?.close();
+      }
+    };
+    return go;
+  };
+  return { gateway, comeAndGo };
+}
 
 for (const size of [1, 3])
-  test(`${REMOVALS} replicas that go and ${REMOVALS} that come under ${CALLERS} callers lose no call, with ${size} NATS server(s)`, async (t) => {
-    const nats = await startNatsCluster(t, size);
-    // As between machines: what one server knows of another's subscriptions is always a little old.
-    nats.delayRoutes(5);
-    const at = (index: number) => ({ servers: [nats.urls[index % size] as string] });
-    // Callers at one server, replicas at the others: every call crosses from server to server.
-    const gateway = await nats.connect("gateway", at(0));
-    const secrets = gateway.client(SecretsServiceDefinition);
-    let ran = 0;
-    const replica = async (index: number): Promise<Mesh> => {
-      const mesh = await nats.connect("secrets", at(1 + (index % 2)));
-      await serveSecrets(mesh, {
-        getSecret: async ({ name }) => {
+  test(`${REMOVALS} replicas that go and ${REMOVALS} that come, with ${size} NATS server(s)`, async (t) => {
+    const { gateway, comeAndGo } = await scene(t, size);
+
+    await t.test(`lose no call of ${CALLERS} callers`, async (t) => {
+      let ran = 0;
+      let load: Load | undefined;
+      const handlers = {
+        getSecret: async ({ name }: { name: string }) => {
           ran += 1;
           await new Promise((resolve) => setTimeout(resolve, 1));
           return { name };
         },
+      };
+      const go = await comeAndGo(
+        "secrets",
+        (mesh) => serveSecrets(mesh, handlers),
+        async () => load?.more(CALLS_EACH),
+      );
+      const secrets = gateway.client(SecretsServiceDefinition);
+      load = new Load(t, CALLERS, () => secrets.getSecret({ name: "a" }));
+      await go();
+      await load.stop();
+      assert.deepEqual(load.failures, []);
+      assert.equal(ran, load.calls, "each call ran once");
+      assert.ok(load.calls >= REMOVALS * CALLS_EACH);
+    });
+
+    await t.test(`neither lose nor repeat a frame of ${CALLERS} streams, which go on elsewhere`, async (t) => {
+      const state = { opened: 0, frames: 0, running: true };
+      t.after(() => void (state.running = false));
+      const handlers: StreamingHandlers = {
+        ...noStreams,
+        async *count(_, ctx) {
+          state.opened += 1;
+          let at = Number(ctx.resumeFrom ?? 0);
+          ctx.resumable(() => String(at));
+          while (!ctx.signal.aborted) {
+            // In clusters, so that some frames travel together and some wait for room.
+            for (let i = 0; i < 4; i++) yield { sequence: ++at };
+            await new Promise((resolve) => setTimeout(resolve, 40));
+          }
+        },
+      };
+      const go = await comeAndGo(
+        "agent",
+        (mesh) => mesh.serve(StreamingDefinition, handlers),
+        async () => {
+          const seen = state.frames;
+          await waitUntil("more frames", 20_000, () => state.frames >= seen + CALLS_EACH || undefined);
+        },
+      );
+      const agent = gateway.client(StreamingDefinition);
+      const readers = Array.from({ length: CALLERS }, async () => {
+        let last = 0;
+        for await (const { sequence } of agent.count({ message: "a" }, { timeoutMs: 100_000 })) {
+          assert.equal(sequence, last + 1);
+          last = sequence;
+          state.frames += 1;
+          if (!state.running) break;
+        }
+        return last;
       });
-      return mesh;
-    };
-    const current = [await replica(0), await replica(1)];
-    const load = new Load(t, CALLERS, () => secrets.getSecret({ name: "a" }));
-    for (let i = 0; i < REMOVALS; i++) {
-      current.push(await replica(i + 2));
-      await load.more(CALLS_EACH);
-      const leaving = current.shift();
-      await leaving?.drain();
-      await leaving?.close();
-    }
-    await load.stop();
-    assert.deepEqual(load.failures, []);
-    assert.equal(ran, load.calls, "each call ran once");
-    assert.ok(load.calls >= REMOVALS * CALLS_EACH);
+      const reading = Promise.allSettled(readers);
+      await go();
+      state.running = false;
+      for (const each of await reading)
+        assert.equal(each.status, "fulfilled", String((each as PromiseRejectedResult).reason));
+      assert.ok(state.opened >= 5 * CALLERS, `${state.opened} streams were opened for ${CALLERS} readers`);
+    });
   });
 
 /** Whether the server at hand keeps state on several servers; else the test is skipped, and says why. */
@@ -183,7 +248,7 @@ async function cutOff(t: TestContext, how: "broken" | "silent"): Promise<void> {
   await Promise.all([0, 1, 2].map((writer) => writers.winOf(writer, 30_000)));
   await writers.end();
   assertOneWinnerEach(writers);
-  assert.ok(writers.wins.size > 100);
+  assert.ok(writers.wins.size > 20);
 }
 
 async function dies(t: TestContext): Promise<void> {

@@ -57,7 +57,7 @@ test("a service answers for all, for its name and for itself, as ADR-32 has it",
         name: "warren_secrets_v1_SecretsService_GetSecret",
         subject: "mesh.warren.secrets.v1.SecretsService.GetSecret",
         queue_group: "secrets",
-        metadata: {},
+        metadata: { contract: methodContract("warren.secrets.v1.SecretsService", "GetSecret").hash },
       },
     ]);
   }

@@ -9,8 +9,8 @@ fc.configureGlobal({ seed: 20_260_103 });
 test("what a call carries comes back as it went", () => {
   const key = fc.oneof(fc.constant(undefined), fc.string({ unit: "grapheme", minLength: 1, maxLength: 30 }));
   const call = fc
-    .tuple(fc.nat(), fc.integer({ min: 1, max: 4 }), key)
-    .map(([remainingMs, attempt, idempotencyKey]) => ({ remainingMs, attempt, idempotencyKey }));
+    .tuple(fc.nat(), fc.integer({ min: 1, max: 4 }), key, fc.constantFrom(undefined, "abcdefgh", "abcd-_gh,ijklmnop"))
+    .map(([remainingMs, attempt, idempotencyKey, contracts]) => ({ remainingMs, attempt, idempotencyKey, contracts }));
   fc.assert(
     fc.property(call, (header) => {
       const packed = packCall(header);
@@ -49,6 +49,8 @@ test("any other text is no call", () => {
     "1.5;1;",
     "12345678901;1;",
     "1;1;a;b",
+    "1;1;;",
+    "1;1;;abcdefg!",
     "1;1;\n",
   ])
     assert.equal(unpackCall(bad), undefined, JSON.stringify(bad));

@@ -20,6 +20,8 @@ function callOf(principal: string, more: Partial<CallContext> = {}, tenant = "de
     assertion: "" as CallerAssertion,
     idempotencyKey: undefined,
     attempt: 1,
+    resumeFrom: undefined,
+    resumable: () => undefined,
     ...more,
   };
 }

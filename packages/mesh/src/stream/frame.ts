@@ -1,7 +1,9 @@
 // Frames of a stream: one byte of kind, then what the kind needs; numbers are big-endian.
-// Server to client: ACK (its reply subject is the control inbox), DATA and MORE with a sequence number (MORE: the
-// message goes on in the next frame), END, ERROR with a google.rpc.Status, ALIVE.
-// Client to server: CREDIT with frames and bytes, CANCEL, ALIVE.
+// Server to client: ACK (its reply subject is the control inbox), ERROR with a google.rpc.Status.
+// Client to server: CANCEL. Whoever streams messages: DATA and MORE with a sequence number (MORE: the message goes on in
+// the next frame), BATCH, END. Whoever reads them: CREDIT with frames and bytes. Both: ALIVE.
+
+import type { Window } from "./credit.ts";
 
 export const FrameKind = {
   ACK: 1,
@@ -75,6 +77,19 @@ export function credit(frames: number, bytes: number): Uint8Array {
   frame.writeUInt32BE(frames, 1);
   frame.writeUInt32BE(bytes, 5);
   return frame;
+}
+
+/** ACK of a call that streams its requests: how much of them the server takes before it grants more. */
+export function accepted({ frames, bytes }: Window): Uint8Array {
+  return plain(FrameKind.ACK, credit(frames, bytes).subarray(1));
+}
+
+/** The window that the payload of an ACK names; undefined when it names none. */
+export function windowOf(payload: Uint8Array): Window | undefined {
+  if (payload.length < 8) return undefined;
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const window = { frames: view.getUint32(0), bytes: view.getUint32(4) };
+  return window.frames > 0 && window.bytes > 0 ? window : undefined;
 }
 
 /** What a frame holds; undefined when it is none. */

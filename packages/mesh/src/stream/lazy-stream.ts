@@ -5,6 +5,8 @@ import type { RpcError } from "../status.ts";
 export interface LazyStreamOptions<T> {
   /** Opens the stream. */
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
+  /** Opens it again where it can go on after a failure; undefined where it cannot. */
+  readonly resume?: (failure: RpcError) => Promise<AsyncIterable<Uint8Array>> | undefined;
   readonly decode: (message: Uint8Array) => T;
   /** Called once, when the stream is over: with what it failed by, if it did. */
   readonly onEnd: (failure?: RpcError) => void;
@@ -30,10 +32,19 @@ export class LazyStream<T> implements AsyncIterableIterator<T, undefined> {
       this.#iterator ??= (await this.#options.open())[Symbol.asyncIterator]();
       // The reader left while the stream was being opened.
       if (this.#over) return await this.return();
-      const result = await this.#iterator.next();
-      if (!result.done) return { done: false, value: this.#options.decode(result.value) };
-      this.#end();
-      return { done: true, value: undefined };
+      for (;;) {
+        let result: IteratorResult<Uint8Array, undefined>;
+        try {
+          result = (await this.#iterator.next()) as IteratorResult<Uint8Array, undefined>;
+        } catch (error) {
+          this.#iterator = await this.#again(error as RpcError);
+          if (this.#over) return await this.return();
+          continue;
+        }
+        if (!result.done) return { done: false, value: this.#options.decode(result.value) };
+        this.#end();
+        return { done: true, value: undefined };
+      }
     } catch (error) {
       await this.#iterator?.return?.();
       this.#end(error as RpcError);
@@ -45,6 +56,12 @@ export class LazyStream<T> implements AsyncIterableIterator<T, undefined> {
     await this.#iterator?.return?.();
     this.#end();
     return { done: true, value: undefined };
+  }
+
+  async #again(failure: RpcError): Promise<AsyncIterator<Uint8Array>> {
+    const stream = this.#options.resume?.(failure);
+    if (!stream) throw failure;
+    return (await stream)[Symbol.asyncIterator]();
   }
 
   #end(failure?: RpcError): void {

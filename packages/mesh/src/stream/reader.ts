@@ -1,15 +1,15 @@
-// The client's side of a stream: checks the sequence, grants credit as frames are consumed, cancels when its reader leaves.
+// The caller's side of a stream: opened by an ACK, read message by message, fed with requests where the method streams
+// them, cancelled when its reader leaves.
 import type { Msg } from "@nats-io/transport-node";
 import type { Connection } from "../connection.ts";
 import { now } from "../deadline.ts";
 import type { Inbox, Route } from "../inbox.ts";
 import { decodeStatus, RpcError, StatusCode } from "../status.ts";
 import type { TimerWheel, WheelTimer } from "../timer-wheel.ts";
-import { CreditMeter, DEFAULT_WINDOW, packWindow } from "./credit.ts";
-import { ALIVE_EVERY_MS, credit, FrameKind, GONE_AFTER_MS, parseFrame, plain, unbatch } from "./frame.ts";
-
-/** The largest message that is put together from parts, in bytes. */
-const LARGEST_MESSAGE = 64 << 20;
+import { DEFAULT_WINDOW, packWindow, type Window } from "./credit.ts";
+import { ALIVE_EVERY_MS, credit, FrameKind, GONE_AFTER_MS, parseFrame, plain, windowOf } from "./frame.ts";
+import { Incoming } from "./incoming.ts";
+import { FRAME_RESERVE, Outgoing } from "./outgoing.ts";
 
 export interface StreamReaderOptions {
   readonly connection: Connection;
@@ -17,6 +17,8 @@ export interface StreamReaderOptions {
   readonly wheel: TimerWheel;
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
+  /** What to send once the call is accepted; undefined: the method takes one request, which went with the call. */
+  readonly requests?: AsyncIterable<Uint8Array> | undefined;
   /** The error when the deadline passes. */
   readonly onExpired: () => RpcError;
   /** The error when `signal` fires. */
@@ -35,21 +37,16 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
   /** Resolves when a service has taken the call; rejects when it did not. */
   readonly accepted: Promise<void>;
   readonly #options: StreamReaderOptions;
-  readonly #meter = new CreditMeter(DEFAULT_WINDOW);
-  readonly #queue: { message: Uint8Array; lastFrame: number }[] = [];
+  readonly #answers: Incoming;
   readonly #ended: (() => void)[] = [];
   readonly #timers: WheelTimer[] = [];
   readonly #abort = (): void => this.#cancel(this.#options.onCancelled());
   #accept!: () => void;
   #refuse!: (error: RpcError) => void;
   #control: string | undefined;
-  #parts: Uint8Array[] = [];
-  #partBytes = 0;
-  #sequence = 0;
+  #requests: Outgoing | undefined;
   #lastHeard = now();
   #over = false;
-  #failure: RpcError | undefined;
-  #wake: (() => void) | undefined;
 
   constructor(options: StreamReaderOptions) {
     this.#options = options;
@@ -58,11 +55,20 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
       this.#refuse = reject;
     });
     this.accepted.catch(() => undefined);
+    this.#answers = new Incoming({
+      grant: ({ frames, bytes }) => this.#send(credit(frames, bytes)),
+      onLeave: () => this.#cancel(new RpcError(StatusCode.CANCELLED, "The reader of the stream left")),
+    });
     this.route = options.inbox.open((message) => this.#receive(message));
     this.#timers.push(options.wheel.at(options.deadline, () => this.#cancel(options.onExpired())));
     this.#watch();
     if (options.signal?.aborted) this.#abort();
     else options.signal?.addEventListener("abort", this.#abort);
+  }
+
+  /** Counts the frames that came, in 32 bits. */
+  get received(): number {
+    return this.#answers.sequence;
   }
 
   /** Calls back when the stream is over, however it ended. */
@@ -73,33 +79,12 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
   /** Ends the stream with an error from this side. */
   fail(error: RpcError): void {
     if (this.#over) return;
-    this.#failure = error;
-    this.#finish();
+    this.#finish(error);
     this.#refuse(error);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, undefined> {
-    // By hand: a generator costs several promises for each message.
-    return {
-      next: () => this.#next(),
-      return: () => {
-        this.#cancel(new RpcError(StatusCode.CANCELLED, "The reader of the stream left"));
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
-  }
-
-  async #next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    for (;;) {
-      const next = this.#queue.shift();
-      if (next) {
-        this.#consumed(next.lastFrame);
-        return { done: false, value: next.message };
-      }
-      if (this.#failure) throw this.#failure;
-      if (this.#over) return { done: true, value: undefined };
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+    return this.#answers[Symbol.asyncIterator]();
   }
 
   #receive(message: Msg): void {
@@ -109,60 +94,51 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     if (error) return this.fail(error);
     const frame = parseFrame(message.data);
     if (!frame) return this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream held something that is no frame"));
-    if (frame.kind === FrameKind.ACK) {
-      this.#control = message.reply;
-      return this.#accept();
-    }
+    if (frame.kind === FrameKind.ACK) return this.#accepted(message.reply, frame.payload);
     if (frame.kind === FrameKind.ERROR) return this.fail(decodeStatus(frame.payload));
     if (frame.kind === FrameKind.ALIVE) return;
-    // Sequence numbers are 32 bits wide and start over after the last.
-    if (frame.sequence !== (this.#sequence + 1) >>> 0)
-      return this.#cancel(
-        new RpcError(StatusCode.DATA_LOSS, `A stream went from frame ${this.#sequence} to ${frame.sequence}`),
-      );
-    this.#sequence = frame.sequence;
-    if (frame.kind === FrameKind.END) return this.#finish();
-    if (frame.kind === FrameKind.BATCH) return this.#batch(frame.payload);
-    if (!this.#meter.receive(frame.payload.length)) return this.#overrun();
-    // The view is on the connection's read buffer, which nats.js hands over for good.
-    this.#parts.push(frame.payload);
-    // Credit for parts of a message is granted as they come: the rest of it could never arrive otherwise.
-    if (frame.kind === FrameKind.MORE) return this.#part(frame.payload.length);
-    const whole = this.#parts.length === 1 ? frame.payload : Buffer.concat(this.#parts);
-    this.#parts = [];
-    this.#partBytes = 0;
-    this.#queue.push({ message: whole, lastFrame: frame.payload.length });
-    this.#wakeUp();
+    if (frame.kind === FrameKind.CREDIT && this.#requests) return this.#requests.grant(frame);
+    const fault = this.#answers.receive(frame);
+    if (fault) this.#cancel(fault);
+    else if (frame.kind === FrameKind.END) this.#finish();
   }
 
-  #batch(payload: Uint8Array): void {
-    const messages = unbatch(payload);
-    if (!messages) return this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream held a batch that cannot be read"));
-    this.#sequence = (this.#sequence + messages.length - 1) >>> 0;
-    for (const message of messages) {
-      if (!this.#meter.receive(message.length)) return this.#overrun();
-      this.#queue.push({ message, lastFrame: message.length });
+  #accepted(control: string | undefined, payload: Uint8Array): void {
+    // Once: a second one would have the requests sent twice.
+    if (this.#control) return;
+    this.#control = control;
+    this.#accept();
+    if (!this.#options.requests) return;
+    const window = windowOf(payload);
+    if (window) void this.#sendAll(this.#options.requests, window);
+    else this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream was accepted without a window for its requests"));
+  }
+
+  /** Sends every request, until the call is over: whoever makes them is told to stop then. */
+  async #sendAll(requests: AsyncIterable<Uint8Array>, window: Window): Promise<void> {
+    const outgoing = new Outgoing({
+      window,
+      mostPayload: this.#options.connection.maxPayload - FRAME_RESERVE,
+      publish: (frame) => this.#send(frame),
+    });
+    this.#requests = outgoing;
+    const iterator = requests[Symbol.asyncIterator]();
+    // Not awaited: whoever makes them may wait for something itself, and never hear of it.
+    this.onEnd(() => void iterator.return?.().catch(() => undefined));
+    try {
+      while (!this.#over) {
+        const next = await iterator.next();
+        if (next.done) return outgoing.end();
+        const room = outgoing.write(next.value);
+        if (room) await room;
+      }
+    } catch (thrown) {
+      this.#cancel(
+        thrown instanceof RpcError
+          ? thrown
+          : new RpcError(StatusCode.CANCELLED, "The requests of a stream could not be made", {}, { cause: thrown }),
+      );
     }
-    this.#wakeUp();
-  }
-
-  /** A writer that does not heed the window could fill this process's memory. */
-  #overrun(): void {
-    this.#cancel(new RpcError(StatusCode.RESOURCE_EXHAUSTED, "A stream sent more than it had credit for"));
-  }
-
-  #part(bytes: number): void {
-    this.#partBytes += bytes;
-    if (this.#partBytes > LARGEST_MESSAGE)
-      return this.#cancel(
-        new RpcError(StatusCode.RESOURCE_EXHAUSTED, `A message of a stream is over ${LARGEST_MESSAGE} bytes`),
-      );
-    this.#consumed(bytes);
-  }
-
-  #consumed(bytes: number): void {
-    const grant = this.#meter.consume(bytes);
-    if (grant && !this.#over) this.#send(credit(grant.frames, grant.bytes));
   }
 
   #send(frame: Uint8Array): void {
@@ -189,17 +165,13 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     });
   }
 
-  #finish(): void {
+  #finish(failure?: RpcError): void {
     this.#over = true;
     this.route.close();
     for (const timer of this.#timers) timer.clear();
     this.#options.signal?.removeEventListener("abort", this.#abort);
+    this.#answers.end(failure);
+    this.#requests?.stop();
     for (const callback of this.#ended) callback();
-    this.#wakeUp();
-  }
-
-  #wakeUp(): void {
-    this.#wake?.();
-    this.#wake = undefined;
   }
 }

@@ -51,7 +51,7 @@ class LightTracer implements Tracer {
 
   startSpan(name: string, options: SpanOptions = {}, within: Context = context.active()): Span {
     const around = options.root ? undefined : trace.getSpanContext(within);
-    const parent = around && isSpanContextValid(around) ? around : undefined;
+    const parent = around && (around instanceof RecordedSpan || isSpanContextValid(around)) ? around : undefined;
     const traceId = parent?.traceId ?? this.#ids.traceId();
     const spanId = this.#ids.spanId();
     const parentSampled = parent && (parent.traceFlags & TraceFlags.SAMPLED) !== 0;

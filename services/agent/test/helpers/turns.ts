@@ -112,6 +112,8 @@ export function context(
     assertion: "none" as CallContext["assertion"],
     idempotencyKey: undefined,
     attempt: 1,
+    resumeFrom: undefined,
+    resumable: () => undefined,
   };
 }
 
