@@ -142,6 +142,9 @@ export function problemOf(thrown: unknown, report: (thrown: unknown) => void): P
   if (thrown instanceof AmbiguousToken) return badRequest("AMBIGUOUS_TOKEN", thrown.message);
   if (thrown instanceof ScopeMissing) return scopeMissing(thrown);
   report(thrown);
+  // What this gateway has just vouched for has expired already: its clock and that of a service differ.
+  if (thrown instanceof RpcError && thrown.details.metadata?.["why"] === "expired")
+    return unavailable("The clocks of the mesh's machines differ: its operator has to set them", 5, "CLOCKS_DIFFER");
   return new Problem(500, {
     code: "INTERNAL",
     detail: "Something went wrong here: the log has it under the request's id",
