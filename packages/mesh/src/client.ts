@@ -35,6 +35,8 @@ export interface ClientDependencies {
 /** What the calls of one method share. */
 interface Target {
   readonly method: MethodContract;
+  /** Where calls without a key go. */
+  readonly subject: string;
   readonly spans: CallSpans;
   readonly load: ServiceLoad;
   /** Undefined where the routes of answers must be new each time. */
@@ -42,11 +44,15 @@ interface Target {
 }
 
 /** A call with what it sends. */
-interface OutgoingRequest extends PlannedCall {
+interface OutgoingRequest<T = unknown> extends PlannedCall {
   readonly target: Target;
   readonly request: Uint8Array;
   readonly span: Span;
+  /** Reads the answer to a unary call. What it throws fails the call. */
+  readonly decode: (answer: Uint8Array) => T;
 }
+
+const asItIs = (answer: Uint8Array): Uint8Array => answer;
 
 /** Calls methods with messages that are already bytes; typed clients stand on it. */
 export class Client implements UnaryCallHost {
@@ -72,20 +78,28 @@ export class Client implements UnaryCallHost {
   }
 
   /**
-   * One request, one answer.
+   * One request, one answer, read by `decode`.
    * @throws RpcError whatever the service answered; UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED when it did not.
    */
-  call(method: MethodContract, request: Uint8Array, options: CallOptions = {}, key?: string): Promise<Uint8Array> {
+  call<T>(
+    method: MethodContract,
+    request: Uint8Array,
+    decode: (answer: Uint8Array) => T,
+    options: CallOptions = {},
+    key?: string,
+  ): Promise<T> {
     const time = now();
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, time);
-    const call: OutgoingRequest = { target, method, key, options, deadline, request, span };
+    const call: OutgoingRequest<T> = { target, method, key, options, deadline, request, span, decode };
     try {
-      const subject = callSubject(method, key);
+      const subject = key === undefined ? target.subject : callSubject(method, key);
       if (!this.#attempts.isDirect(subject)) return this.#made(call);
       this.#attempts.enter(target.load);
-      return new Promise((resolve) => new DirectCall(this, call, subject, resolve).start(time));
+      return new Promise((resolve, reject) =>
+        new DirectCall(this, call, subject, resolve as Resolve, reject).start(time),
+      );
     } catch (error) {
       endSpan(span, error as RpcError);
       return Promise.reject(error as RpcError);
@@ -99,13 +113,13 @@ export class Client implements UnaryCallHost {
   }
 
   /** What becomes of a call whose first attempt failed. */
-  async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<Uint8Array> {
-    const { target, span } = call;
+  async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<unknown> {
+    const { target, span, decode } = call;
     try {
       const attempt = (to: string, count: number): Promise<Uint8Array> => this.#once(call, to, count);
       const response = await this.#attempts.recover(call, attempt, subject, error);
       endSpan(span);
-      return response;
+      return decode(response);
     } catch (failure) {
       endSpan(span, failure as RpcError);
       throw failure;
@@ -115,11 +129,11 @@ export class Client implements UnaryCallHost {
   }
 
   /** A call with something around it: interceptors, or a circuit that is not closed. */
-  async #made(call: OutgoingRequest): Promise<Uint8Array> {
+  async #made<T>(call: OutgoingRequest<T>): Promise<T> {
     try {
       const response = await this.#attempts.make(call, (subject, count) => this.#once(call, subject, count));
       endSpan(call.span);
-      return response;
+      return call.decode(response);
     } catch (error) {
       endSpan(call.span, error as RpcError);
       throw error;
@@ -140,7 +154,7 @@ export class Client implements UnaryCallHost {
         const target = this.#target(method);
         const span = startClientSpan(target.spans);
         const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-        const call: OutgoingRequest = { target, method, key, options, deadline, request, span };
+        const call: OutgoingRequest = { target, method, key, options, deadline, request, span, decode: asItIs };
         return new LazyStream({
           open: () => this.#attempts.make(call, (subject, count) => this.#open(call, subject, count)),
           decode,
@@ -158,7 +172,7 @@ export class Client implements UnaryCallHost {
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-    const call: OutgoingRequest = { target, method, key: undefined, options, deadline, request, span };
+    const call = { target, method, key: undefined, options, deadline, request, span, decode: asItIs };
     const answers: Uint8Array[] = [];
     const failures: RpcError[] = [];
     try {
@@ -179,7 +193,7 @@ export class Client implements UnaryCallHost {
         };
         let stall = this.wheel.at(Math.min(deadline, now() + 2 * GATHER_STALL_MS), end);
         try {
-          this.publish(call, methodSubject(method.service, method.name), 1, route.subject);
+          this.publish(call, target.subject, 1, route.subject);
         } catch (error) {
           // Before the end, which would make of a question that was never asked one that nobody answered.
           reject(error as RpcError);
@@ -271,7 +285,9 @@ export class Client implements UnaryCallHost {
     if (!target) {
       const spans = callSpans(method.service, method.name);
       const load = this.#attempts.loadOf(method.service);
-      this.#targets.set(method, (target = { method, spans, load, pool: this.#poolOf(method.service) }));
+      const subject = methodSubject(method.service, method.name);
+      const pool = this.#poolOf(method.service);
+      this.#targets.set(method, (target = { method, subject, spans, load, pool }));
     }
     return target;
   }
@@ -314,21 +330,29 @@ abstract class Attempt extends UnaryCall {
   }
 }
 
-type Resolve = (answer: Uint8Array | Promise<Uint8Array>) => void;
+type Resolve<T = unknown> = (answer: T | Promise<T>) => void;
 type Reject = (error: RpcError) => void;
 
 /** The first attempt of a call that has nothing around it, and settles the call itself. */
 class DirectCall extends Attempt {
   readonly #resolve: Resolve;
+  readonly #reject: Reject;
 
-  constructor(client: Client, call: OutgoingRequest, subject: string, resolve: Resolve) {
+  constructor(client: Client, call: OutgoingRequest, subject: string, resolve: Resolve, reject: Reject) {
     super(client, call, subject, 1);
     this.#resolve = resolve;
+    this.#reject = reject;
   }
 
   protected override answered(answer: Uint8Array): void {
     this.client.succeeded(this.call);
-    this.#resolve(answer);
+    let read: unknown;
+    try {
+      read = this.call.decode(answer);
+    } catch (error) {
+      return this.#reject(error as RpcError);
+    }
+    this.#resolve(read);
   }
 
   protected override failed(error: RpcError): void {
@@ -338,7 +362,7 @@ class DirectCall extends Attempt {
 
 /** Any other attempt, which settles a promise of its own. */
 class AttemptedCall extends Attempt {
-  readonly #resolve: Resolve;
+  readonly #resolve: Resolve<Uint8Array>;
   readonly #reject: Reject;
 
   constructor(
@@ -346,7 +370,7 @@ class AttemptedCall extends Attempt {
     call: OutgoingRequest,
     subject: string,
     attempt: number,
-    resolve: Resolve,
+    resolve: Resolve<Uint8Array>,
     reject: Reject,
   ) {
     super(client, call, subject, attempt);

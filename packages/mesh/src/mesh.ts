@@ -205,7 +205,7 @@ export class Mesh {
 
   /** Calls a unary method with bytes. */
   call(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): Promise<Uint8Array> {
-    return this.#client.call(method, request, options, key);
+    return this.#client.call(method, request, (answer) => answer, options, key);
   }
 
   /** Calls a streaming method with bytes. */
@@ -282,15 +282,19 @@ export class Mesh {
       contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
     const encode = (message: object): Uint8Array => this.#writer.encode(request, message);
     const client = this.#client;
+    const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
     if (contract.streaming)
       return (partial: object, options?: CallOptions) => {
         const message = request.fromPartial(partial);
-        const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
         return client.stream(contract, encode(message), decode, options, keyOf(message));
       };
-    return async (partial: object, options?: CallOptions) => {
-      const message = request.fromPartial(partial);
-      return decodeAnswer(response, await client.call(contract, encode(message), options, keyOf(message)), contract);
+    return (partial: object, options?: CallOptions) => {
+      try {
+        const message = request.fromPartial(partial);
+        return client.call(contract, encode(message), decode, options, keyOf(message));
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
     };
   }
 
