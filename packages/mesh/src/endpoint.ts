@@ -73,28 +73,6 @@ export function createEndpoint(
   };
 }
 
-/** By hand and not by a generator, which costs several promises for each message. */
-export function encodeEach(
-  answers: AsyncIterable<object>,
-  encode: (answer: object) => Uint8Array,
-): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const iterator = answers[Symbol.asyncIterator]();
-      return {
-        next: async () => {
-          const { done, value } = (await iterator.next()) as IteratorResult<object, undefined>;
-          return done ? { done, value: undefined } : { done: false, value: encode(value) };
-        },
-        return: async () => {
-          await iterator.return?.();
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
-}
-
 /**
  * Reads a request. Bytes that are no message of the contract, or one that breaks its rules, never reach a handler.
  * @throws RpcError INVALID_ARGUMENT naming each field that breaks a rule.

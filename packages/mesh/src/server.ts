@@ -7,7 +7,7 @@ import { type CallerAssertion, type CallerVerifier, holdsScope } from "./caller.
 import type { Connection, MeshLog } from "./connection.ts";
 import { deadlineWithin, now } from "./deadline.ts";
 import type { Handlers, ServiceDefinition } from "./definition.ts";
-import { createEndpoint, decodeRequest, encodeEach, type Endpoint, type Handler } from "./endpoint.ts";
+import { createEndpoint, decodeRequest, type Endpoint, type Handler } from "./endpoint.ts";
 import { ALIVE_HEADER, errorHeaders, requestHeaders, type RequestHeaders, RPC_HEADER, unpackCall } from "./headers.ts";
 import { type Inbox, isInbox } from "./inbox.ts";
 import { compose, type IncomingCall, type Interceptor } from "./interceptor.ts";
@@ -320,9 +320,9 @@ export class Server {
     // A writer that waits for credit, or for a handler that does not heed its signal, ends with the call all the same.
     invocation.signal.addEventListener("abort", () => writer.end(invocation.aborted));
     try {
-      for await (const answer of encodeEach(answers, endpoint.encode)) {
+      for await (const answer of answers) {
         if (invocation.aborted) throw invocation.aborted;
-        const room = writer.write(answer);
+        const room = writer.write(endpoint.encode(answer));
         if (room) await room;
       }
       if (invocation.aborted) throw invocation.aborted;
