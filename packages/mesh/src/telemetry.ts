@@ -18,11 +18,14 @@ import { type RpcError, StatusCode, statusName } from "./status.ts";
 const tracer = trace.getTracer("@warren/mesh");
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
+/** Two digits for each value of the flags. */
+const FLAGS = Array.from({ length: 256 }, (_, flags) => flags.toString(16).padStart(2, "0"));
+
 /** A span as a `traceparent` value; undefined when it records nothing and has no parent that does. */
 export function traceparentOf(span: Span | undefined): string | undefined {
   const of = span?.spanContext();
   if (!of || !isSpanContextValid(of)) return undefined;
-  const flags = of.traceFlags === TraceFlags.SAMPLED ? "01" : of.traceFlags.toString(16).padStart(2, "0");
+  const flags = FLAGS[of.traceFlags & 0xff];
   return `00-${of.traceId}-${of.spanId}-${flags}`;
 }
 
