@@ -51,8 +51,8 @@ RUN missing="" && need() { command -v "$1" >/dev/null || missing="$missing $2"; 
   install -d -o 10001 -g 10001 -m 0700 /run/warren /var/lib/warren /var/lib/warren/plugins
 COPY --from=tree /out /app
 WORKDIR /app
-ENV NODE_ENV=production WARREN_METRICS_HOST=0.0.0.0 WARREN_METRICS_PORT=9090 WARREN_DATA_DIR=/var/lib/warren
+ENV NODE_ENV=production WARREN_METRICS_HOST=0.0.0.0 WARREN_METRICS_PORT=9464 WARREN_DATA_DIR=/var/lib/warren
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["node", "/app/packages/service/src/probe.ts", "ready", "9090"]
+  CMD ["node", "/app/packages/service/src/probe.ts", "ready", "9464"]
 ENTRYPOINT ["tini", "--", "node", "/app/service/src/main.ts"]

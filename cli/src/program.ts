@@ -1,8 +1,10 @@
 // The command line: what can be typed.
 import { Command, CommanderError } from "commander";
+import { registerAuth } from "./commands/auth.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDevices } from "./commands/devices.ts";
 import { registerDoctor } from "./commands/doctor.ts";
+import { registerLimits } from "./commands/limits.ts";
 import { registerMesh } from "./commands/mesh.ts";
 import { registerPair } from "./commands/pair.ts";
 import { registerPlugin } from "./commands/plugin.ts";
@@ -59,6 +61,8 @@ function createProgram(context: Context): Command {
   registerPlugin(program, context);
   registerSecret(program, context);
   registerDevices(program, context);
+  registerLimits(program, context);
+  registerAuth(program, context);
   registerDoctor(program, context);
   registerMesh(program, context);
   return program;

@@ -6,8 +6,8 @@
 export const SANDBOX_CALLS = ["clone", "mount", "pivot_root", "sethostname", "umount2", "unshare"] as const;
 
 const ORDINARY_CALLS = `
-  accept accept4 access alarm arch_prctl bind brk cachestat capget capset chdir chmod chown clock_adjtime64 clock_getres
-  clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 clock_settime64 clone close close_range
+  accept accept4 access alarm arch_prctl bind brk cachestat capget capset chdir chmod chown clock_getres
+  clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 clone close close_range
   connect copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd
   eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64 fallocate fchdir fchmod fchmodat fchmodat2
   fchown fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock fork fremovexattr fsetxattr fstat fstat64 fstatat fstatat64

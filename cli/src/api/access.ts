@@ -5,7 +5,7 @@ import { CliError, ExitCode, systemCode, usageError } from "../errors.ts";
 import { readPrivateFile } from "./private-file.ts";
 import { type Profile, readProfile } from "./profile.ts";
 import { renewedToken, type RenewOptions } from "./renewal.ts";
-import { type Fetch, isLoopback } from "./transport.ts";
+import { type Credentials, type Fetch, isLoopback } from "./transport.ts";
 
 /** A way to prove who asks. */
 export interface Access {
@@ -14,8 +14,8 @@ export interface Access {
   readonly identity: string;
   /** What to tell a person whose token may not do something. */
   readonly hint: string;
-  /** The token. `rejected` is one the gateway has just refused: undefined when there is no other. */
-  token(rejected?: string): Promise<string | undefined>;
+  /** The token, and the key it goes with. `rejected` is one the gateway has just refused: undefined when there is no other. */
+  credentials(rejected?: string): Promise<Credentials | undefined>;
 }
 
 /** What decides which access is used. */
@@ -83,7 +83,7 @@ async function operatorAccess(url: string, dataDir: string): Promise<Access | un
 }
 
 function fixed(kind: Access["kind"], identity: string, token: string, hint: string): Access {
-  return { kind, identity, hint, token: async (rejected) => (rejected === undefined ? token : undefined) };
+  return { kind, identity, hint, credentials: async (rejected) => (rejected === undefined ? { token } : undefined) };
 }
 
 function profileAccess(sources: AccessSources, profile: Profile): Access {
@@ -93,7 +93,7 @@ function profileAccess(sources: AccessSources, profile: Profile): Access {
     kind: "profile",
     identity: `device:${profile.deviceId}`,
     hint: `this device may: ${scopes}. Pair again with --scope, or pass the operator's token with --token-file`,
-    token: (rejected) => renewedToken(options, rejected),
+    credentials: (rejected) => renewedToken(options, rejected),
   };
 }
 

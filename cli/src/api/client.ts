@@ -21,11 +21,11 @@ export interface Client {
 /** Builds a client over an address and an access. */
 export function createClient(url: string, access: Access | undefined, fetch: Fetch): Client {
   const send = async (request: HttpRequest): Promise<Response> => {
-    const token = await access?.token();
-    let response = await exchange(fetch, url, request, token);
+    const credentials = await access?.credentials();
+    let response = await exchange(fetch, url, request, credentials);
     // The gateway may know better than our clock that a token has ended.
-    if (response.status === 401 && access && token) {
-      const other = await access.token(token);
+    if (response.status === 401 && access && credentials?.token) {
+      const other = await access.credentials(credentials.token);
       if (other) {
         await response.body?.cancel();
         response = await exchange(fetch, url, request, other);

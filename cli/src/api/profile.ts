@@ -17,6 +17,8 @@ export interface Profile {
   /** When the access token ends, milliseconds since 1970. */
   readonly accessTokenEnd: number;
   readonly refreshToken: string;
+  /** `DPoP`: the tokens are good only with a proof of the key (RFC 9449). Absent: paired before there were proofs. */
+  readonly tokenType?: string;
 }
 
 /** A pairing that waits for the operator's code. */

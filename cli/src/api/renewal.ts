@@ -4,7 +4,7 @@ import { CliError, ExitCode } from "../errors.ts";
 import { withFileLock } from "./private-file.ts";
 import { ProblemError, readProblem } from "./problem.ts";
 import { type Profile, readProfile, writeProfile } from "./profile.ts";
-import { exchange, type Fetch } from "./transport.ts";
+import { type Credentials, exchange, type Fetch } from "./transport.ts";
 
 /** What a renewal needs. */
 export interface RenewOptions {
@@ -15,6 +15,9 @@ export interface RenewOptions {
   readonly now?: () => number;
 }
 
+/** An access token, with the key whose proof must go with it. */
+export type ProfileToken = Credentials & { readonly token: string };
+
 /** A token with less than this left is renewed: a request takes time to arrive. In milliseconds. */
 const margin = 30_000;
 
@@ -24,19 +27,23 @@ const margin = 30_000;
  * past a dead lock, the gateway gives both the same successor, because they ask within 30 seconds.
  * @throws CliError (denied) when the gateway refuses to renew.
  */
-export async function renewedToken(options: RenewOptions, rejected?: string): Promise<string> {
+export async function renewedToken(options: RenewOptions, rejected?: string): Promise<ProfileToken> {
   const now = options.now ?? Date.now;
   const usable = (profile: Profile): boolean =>
     profile.accessToken !== rejected && profile.accessTokenEnd - now() > margin;
   const first = await mustRead(options.file);
-  if (usable(first)) return first.accessToken;
+  if (usable(first)) return tokenOf(first);
   return withFileLock(options.file, async () => {
     const profile = await mustRead(options.file);
-    if (usable(profile)) return profile.accessToken;
+    if (usable(profile)) return tokenOf(profile);
     const renewed = withGrant(profile, await renew(options.fetch, profile), now());
     await writeProfile(options.file, renewed);
-    return renewed.accessToken;
+    return tokenOf(renewed);
   });
+}
+
+function tokenOf({ accessToken: token, tokenType, privateKey }: Profile): ProfileToken {
+  return tokenType === "DPoP" ? { token, key: privateKey } : { token };
 }
 
 /** A profile with the tokens of a grant. */
@@ -57,12 +64,15 @@ export function withGrant(
     accessToken: grant.accessToken,
     accessTokenEnd: now + grant.expiresIn * 1000,
     refreshToken: grant.refreshToken,
+    ...(grant.tokenType === "DPoP" ? { tokenType: grant.tokenType } : {}),
   };
 }
 
 async function renew(fetch: Fetch, profile: Profile): Promise<TokenGrant> {
   const body = { refreshToken: profile.refreshToken };
-  const response = await exchange(fetch, profile.url, { method: "POST", path: "/v1/token", body }, undefined);
+  // With a proof, also where none is asked for yet: from then on the tokens are worth nothing without the key.
+  const credentials = { key: profile.privateKey };
+  const response = await exchange(fetch, profile.url, { method: "POST", path: "/v1/token", body }, credentials);
   if (response.ok) return TokenGrant.fromJSON(await response.json());
   const problem = await readProblem(response);
   if ([400, 401, 403, 404].includes(problem.status))

@@ -1,5 +1,7 @@
 // One HTTP exchange with a gateway: what can go wrong below HTTP becomes a sentence.
+import type { JsonWebKey } from "node:crypto";
 import { CliError, ExitCode, systemCode, usageError } from "../errors.ts";
+import { proofOf } from "./proof.ts";
 
 /** `fetch`, or what a test puts in its place. */
 export type Fetch = typeof globalThis.fetch;
@@ -17,6 +19,15 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds until the answer begins; 30,000 when not given. */
   readonly timeout?: number;
+  /** Carries a proof of this key, without a token. */
+  readonly proveKey?: JsonWebKey;
+}
+
+/** What a request shows of its sender. */
+export interface Credentials {
+  readonly token?: string | undefined;
+  /** The device's key: the request carries a proof of it, and the token, if there is one, goes with that proof. */
+  readonly key?: JsonWebKey | undefined;
 }
 
 const hosts: Readonly<Record<string, string>> = {
@@ -58,7 +69,7 @@ export async function exchange(
   fetch: Fetch,
   url: string,
   request: HttpRequest,
-  token: string | undefined,
+  credentials: Credentials = {},
 ): Promise<Response> {
   const target = new URL(url + request.path);
   for (const [name, value] of Object.entries(request.query ?? {}))
@@ -72,7 +83,7 @@ export async function exchange(
       method: request.method,
       headers: {
         accept: request.accept ?? "application/json",
-        ...(token ? { authorization: `Bearer ${token}` } : {}),
+        ...credentialHeaders(request.method, target, { key: request.proveKey, ...credentials }),
         ...(body === undefined
           ? {}
           : { "content-type": body instanceof Uint8Array ? "application/gzip" : "application/json" }),
@@ -94,6 +105,14 @@ export async function exchange(
   } finally {
     clearTimeout(timer);
   }
+}
+
+function credentialHeaders(method: string, url: URL, { token, key }: Credentials): Record<string, string> {
+  const scheme = key ? "DPoP" : "Bearer";
+  return {
+    ...(token ? { authorization: `${scheme} ${token}` } : {}),
+    ...(key ? { dpop: proofOf(key, { method, url, token }) } : {}),
+  };
 }
 
 function reason(error: unknown): string {

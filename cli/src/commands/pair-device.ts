@@ -13,6 +13,12 @@ import { askText } from "../output/ask.ts";
 import type { Terminal } from "../output/terminal.ts";
 import { newDeviceKey, normalCode, pairingSignature, publicKeyText } from "../pairing.ts";
 
+/** What the operator may ask for beside the code. */
+export interface SecondFactor {
+  readonly totp?: string;
+  readonly recoveryCode?: string;
+}
+
 /** A pairing that waits for its code, and the profile it becomes. */
 export interface PairingInProgress {
   readonly file: string;
@@ -22,12 +28,13 @@ export interface PairingInProgress {
 /** Makes a key, asks the gateway for a pairing, and keeps both, so that another command can complete it. */
 export async function startPairing(
   context: Context,
-  options: GlobalOptions & { readonly name?: string; readonly scope?: readonly string[] },
+  options: GlobalOptions & { readonly name?: string; readonly scope?: readonly string[]; readonly role?: string },
 ): Promise<PairingInProgress> {
   const client = await connectWithoutToken(context, options);
   const privateKey = newDeviceKey();
   const deviceName = options.name ?? hostname();
-  const body = { deviceName, publicKey: publicKeyText(privateKey), scopes: options.scope ?? [] };
+  const role = options.role === undefined ? {} : { role: options.role };
+  const body = { deviceName, publicKey: publicKeyText(privateKey), scopes: options.scope ?? [], ...role };
   const json = await client.json({ method: "POST", path: "/v1/pairing", body });
   const { id, challenge, expireTime } = StartPairingResponse.fromJSON(json);
   if (!id || !challenge)
@@ -64,7 +71,7 @@ export async function completePairing(
   context: Context,
   { file, pending }: PairingInProgress,
   typed: string,
-  totp: string | undefined,
+  factor: SecondFactor = {},
 ): Promise<Profile> {
   const code = normalCode(typed);
   // A slip of the finger must not cost one of the five attempts.
@@ -73,7 +80,9 @@ export async function completePairing(
   const json = await createClient(pending.url, undefined, context.fetch).json({
     method: "POST",
     path: `/v1/pairing/${encodeURIComponent(pending.id)}:complete`,
-    body: { code, signature, ...(totp === undefined ? {} : { totp }) },
+    body: { code, signature, ...factor },
+    // The tokens are then good only with a proof of this key.
+    proveKey: pending.privateKey,
   });
   const profile = withGrant(pending, TokenGrant.fromJSON(json), Date.now());
   await writeProfile(file, profile);

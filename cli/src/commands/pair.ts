@@ -7,14 +7,23 @@ import { CliError, ExitCode, usageError } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
 import { table } from "../output/table.ts";
 import { relativeTime } from "../output/time.ts";
-import { askForCode, completePairing, mayTryAgain, type PairingInProgress, startPairing } from "./pair-device.ts";
+import {
+  askForCode,
+  completePairing,
+  mayTryAgain,
+  type PairingInProgress,
+  type SecondFactor,
+  startPairing,
+} from "./pair-device.ts";
 
 /** Options of `warren pair`. */
 interface PairOptions extends GlobalOptions {
   readonly name?: string;
   readonly scope?: string[];
   readonly code?: string;
+  readonly role?: string;
   readonly totp?: string;
+  readonly recoveryCode?: string;
   readonly approve?: boolean;
   readonly replace?: boolean;
   readonly list?: boolean;
@@ -27,8 +36,10 @@ export function registerPair(program: Command, context: Context): void {
     .description("pair this device with a gateway, or show the operator which pairings wait")
     .option("--name <name>", "what the operator sees (this machine's name)")
     .option("--scope <scope>", "what this device asks to do, such as secrets:write; may be repeated", collect)
+    .option("--role <role>", "the same by a role: user, viewer, machine or admin")
     .option("--code <code>", "complete the pairing that waits, with the code the operator sees")
     .option("--totp <digits>", "a one-time password, where the operator asks for one")
+    .option("--recovery-code <code>", "a recovery code in its place")
     .option("--approve", "on the gateway's machine: approve this device with the operator's token")
     .option("--replace", "pair again although this device is paired")
     .option("--list", "for the operator: list the pairings that wait, with their codes")
@@ -38,6 +49,7 @@ export function registerPair(program: Command, context: Context): void {
 async function pair(context: Context, options: PairOptions): Promise<void> {
   const others = [options.list, options.approve, options.code !== undefined].filter(Boolean);
   if (others.length > 1) throw usageError("--list, --approve and --code exclude each other");
+  if (options.role !== undefined && options.scope) throw usageError("--role and --scope exclude each other");
   if (options.totp !== undefined && !/^\d{6}$/.test(options.totp)) throw usageError("--totp takes six digits");
   if (options.list) return list(context, options);
   if (options.code !== undefined) return complete(context, options, await waiting(context, options), options.code);
@@ -108,7 +120,7 @@ async function waiting(context: Context, options: PairOptions): Promise<PairingI
 }
 
 async function complete(context: Context, options: PairOptions, begun: PairingInProgress, code: string): Promise<void> {
-  const profile = await completePairing(context, begun, code, options.totp);
+  const profile = await completePairing(context, begun, code, secondFactor(options));
   const { url, deviceId, deviceName, scopes } = profile;
   answer(context, options, { url, deviceId, deviceName, scopes, profile: begun.file }, () =>
     [
@@ -116,6 +128,10 @@ async function complete(context: Context, options: PairOptions, begun: PairingIn
       `It may: ${oneLine(scopes.join(", "))}. Its key and tokens are in ${begun.file}.`,
     ].join("\n"),
   );
+}
+
+function secondFactor({ totp, recoveryCode }: PairOptions): SecondFactor {
+  return { ...(totp === undefined ? {} : { totp }), ...(recoveryCode === undefined ? {} : { recoveryCode }) };
 }
 
 /** The gateway locks a pairing after so many wrong codes. */

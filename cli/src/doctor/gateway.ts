@@ -2,7 +2,7 @@
 import { createServer } from "node:net";
 import { createClient } from "../api/client.ts";
 import { isRecord, problemFrom } from "../api/problem.ts";
-import { exchange, type Fetch, isLoopback } from "../api/transport.ts";
+import { type Credentials, exchange, type Fetch, isLoopback } from "../api/transport.ts";
 import { CliError, systemCode } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
 import type { Access } from "../api/access.ts";
@@ -37,12 +37,12 @@ export async function checkGateway(probe: GatewayProbe): Promise<Finding[]> {
 }
 
 async function checkHealth({ url, access, fetch }: GatewayProbe): Promise<Finding[]> {
-  const ask = async (detailed: boolean, token: string | undefined): Promise<Response> =>
+  const ask = async (detailed: boolean, credentials: Credentials | undefined): Promise<Response> =>
     exchange(
       fetch,
       url,
       { method: "GET", path: "/health", ...(detailed ? { query: { detailed: "true" } } : {}), timeout: 10_000 },
-      token,
+      credentials,
     );
   let response = await ask(true, await tokenIfAny(access));
   // Without rights the details stay hidden, and how the whole is remains to be said.
@@ -97,9 +97,9 @@ function records(value: unknown): Record<string, unknown>[] {
 }
 
 /** A token that cannot be had is reported as access, and must not hide the health. */
-async function tokenIfAny(access: Access | undefined): Promise<string | undefined> {
+async function tokenIfAny(access: Access | undefined): Promise<Credentials | undefined> {
   try {
-    return await access?.token();
+    return await access?.credentials();
   } catch (error) {
     if (error instanceof CliError) return undefined;
     throw error;

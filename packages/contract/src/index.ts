@@ -1,5 +1,7 @@
+export { BytesMismatch, messageFromBytes } from "./binary.ts";
 export { eventContract } from "./events.ts";
 export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./json.ts";
 export { DEFAULT_TIMEOUT_MS, type HttpRoute, type MethodContract, methodContract, methods } from "./methods.ts";
 export { registry } from "./registry.ts";
 export { type FieldViolation, violations } from "./rules.ts";
+export { allScopes, type RoleName, roles, scopesOfRole } from "./roles.ts";

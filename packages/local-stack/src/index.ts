@@ -3,5 +3,8 @@ export { type Ending, type ManagedProcess, startProcess } from "./managed-proces
 export { meshCredentials } from "./mesh-credentials.ts";
 export { type RunningNats, startNatsServer } from "./nats-server.ts";
 export { type RunningRedis, startRedisServer } from "./redis-server.ts";
+export { operatorTokenFile, serviceEnvironment, type StackLayout } from "./service-environment.ts";
+export { type RunningServiceProcess, startServiceProcess } from "./service-process.ts";
+export { Supervised } from "./supervised.ts";
 export { waitUntil } from "./wait-until.ts";
 export { type LocalStack, type LocalStackOptions, startLocalStack } from "./stack.ts";

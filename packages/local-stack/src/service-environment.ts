@@ -8,6 +8,8 @@ export interface StackLayout {
   readonly redisPath: string | undefined;
   readonly httpHost: string;
   readonly httpPort: number;
+  /** Undefined: the gateway's own choice. */
+  readonly grpcPort?: number | undefined;
   readonly credentialsOf: (service: string) => string;
   /** The surrounding environment. */
   readonly inherited: NodeJS.ProcessEnv;
@@ -21,6 +23,16 @@ export function operatorTokenFile(dataDir: string): string {
   return join(dataDir, "operator-token");
 }
 
+/** In the order of their ports; of the last there may be several. */
+const METRICS_PORTS = ["gateway", "auth", "secrets", "agent", "plugin-host"];
+
+/** Each process its own port, counted from the one that was asked for; 0 is any free one for all. */
+function metricsPort(base: string | undefined, service: string, instanceId: string): NodeJS.ProcessEnv {
+  if (!base || !(Number(base) > 0)) return {};
+  const nth = Number(/-(\d+)$/.exec(instanceId)?.[1] ?? 1);
+  return { WARREN_METRICS_PORT: String(Number(base) + METRICS_PORTS.indexOf(service) + nth - 1) };
+}
+
 /** The environment of one service process: its own settings, what a person set for Warren or OpenTelemetry, and no more. */
 export function serviceEnvironment(layout: StackLayout, service: string, instanceId: string): NodeJS.ProcessEnv {
   const { dataDir, inherited } = layout;
@@ -31,6 +43,7 @@ export function serviceEnvironment(layout: StackLayout, service: string, instanc
     gateway: {
       WARREN_HTTP_HOST: layout.httpHost,
       WARREN_HTTP_PORT: String(layout.httpPort),
+      ...(layout.grpcPort === undefined ? {} : { WARREN_GRPC_PORT: String(layout.grpcPort) }),
       ...(layout.redisPath ? { WARREN_REDIS_URL: `unix://${layout.redisPath}` } : {}),
     },
     auth: {
@@ -46,6 +59,7 @@ export function serviceEnvironment(layout: StackLayout, service: string, instanc
     WARREN_NATS_URL: layout.natsUrl,
     WARREN_MESH_CREDENTIALS: layout.credentialsOf(service),
     WARREN_INSTANCE_ID: instanceId,
+    ...metricsPort(inherited["WARREN_METRICS_PORT"], service, instanceId),
     ...own[service],
   };
 }

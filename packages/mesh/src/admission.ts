@@ -35,6 +35,10 @@ export class Admission {
     return this.#running;
   }
 
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Takes a place at once; false when all are taken. */
   tryEnter(): boolean {
     if (this.#running >= this.#limits.concurrency) return false;

@@ -14,6 +14,8 @@ export interface Caller {
   readonly scopes: readonly string[];
   /** The client's address as the edge saw it. */
   readonly address?: string;
+  /** The key that the caller has proven to hold with this request: its RFC 7638 thumbprint (SHA-256, base64url). */
+  readonly key?: string;
   /** When the assertion ends, in milliseconds since 1970. */
   readonly expiresAt: number;
 }

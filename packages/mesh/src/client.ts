@@ -10,6 +10,7 @@ import { deadlineWithin, now, remainingMs } from "./deadline.ts";
 import { CallerLines, ERROR_CODE_HEADER, packCall, RPC_HEADER, STREAM_HEADER, TRACE_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, RoutePool } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
+import type { CallObserver } from "./observer.ts";
 import { CallError, decodeStatus, type RpcError, StatusCode } from "./status.ts";
 import { LazyStream } from "./stream/lazy-stream.ts";
 import { StreamReader } from "./stream/reader.ts";
@@ -30,6 +31,7 @@ export interface ClientDependencies {
   readonly signer: CallerSigner;
   /** Around every call, the first outermost. */
   readonly interceptors: readonly Interceptor<OutgoingCall>[];
+  readonly observer?: CallObserver | undefined;
 }
 
 /** What the calls of one method share. */
@@ -48,6 +50,7 @@ interface OutgoingRequest<T = unknown> extends PlannedCall {
   readonly target: Target;
   readonly request: Uint8Array;
   readonly span: Span;
+  readonly started: number;
   /** Reads the answer to a unary call. What it throws fails the call. */
   readonly decode: (answer: Uint8Array) => T;
 }
@@ -66,9 +69,11 @@ export class Client implements UnaryCallHost {
   readonly #pools = new Map<string, RoutePool>();
   readonly #streams = new Set<(error: RpcError) => void>();
   readonly #attempts: Attempts;
+  readonly #observer: CallObserver | undefined;
 
-  constructor({ connection, inbox, wheel, signer, interceptors }: ClientDependencies) {
+  constructor({ connection, inbox, wheel, signer, interceptors, observer }: ClientDependencies) {
     this.#attempts = new Attempts(interceptors);
+    this.#observer = observer;
     this.#connection = connection;
     this.#wire = new Wire(connection.nats);
     this.inbox = inbox;
@@ -92,7 +97,7 @@ export class Client implements UnaryCallHost {
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, time);
-    const call: OutgoingRequest<T> = { target, method, key, options, deadline, request, span, decode };
+    const call: OutgoingRequest<T> = { target, method, key, options, deadline, request, span, started: time, decode };
     try {
       const subject = key === undefined ? target.subject : callSubject(method, key);
       if (!this.#attempts.isDirect(subject)) return this.#made(call);
@@ -101,43 +106,43 @@ export class Client implements UnaryCallHost {
         new DirectCall(this, call, subject, resolve as Resolve, reject).start(time),
       );
     } catch (error) {
-      endSpan(span, error as RpcError);
+      this.#ended(call, error as RpcError);
       return Promise.reject(error as RpcError);
     }
   }
 
   /** A call whose first attempt was answered. */
-  succeeded({ target, span }: OutgoingRequest): void {
-    this.#attempts.leave(target.load);
-    endSpan(span);
+  succeeded(call: OutgoingRequest): void {
+    this.#attempts.leave(call.target.load);
+    this.#ended(call);
   }
 
   /** What becomes of a call whose first attempt failed. */
   async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<unknown> {
-    const { target, span, decode } = call;
     try {
       const attempt = (to: string, count: number): Promise<Uint8Array> => this.#once(call, to, count);
-      const response = await this.#attempts.recover(call, attempt, subject, error);
-      endSpan(span);
-      return decode(response);
-    } catch (failure) {
-      endSpan(span, failure as RpcError);
-      throw failure;
+      return await this.#read(call, this.#attempts.recover(call, attempt, subject, error));
     } finally {
-      this.#attempts.leave(target.load);
+      this.#attempts.leave(call.target.load);
     }
   }
 
   /** A call with something around it: interceptors, or a circuit that is not closed. */
-  async #made<T>(call: OutgoingRequest<T>): Promise<T> {
+  #made<T>(call: OutgoingRequest<T>): Promise<T> {
+    const attempts = this.#attempts.make(call, (subject, count) => this.#once(call, subject, count));
+    return this.#read(call, attempts);
+  }
+
+  async #read<T>(call: OutgoingRequest<T>, made: Promise<Uint8Array>): Promise<T> {
+    let answer: Uint8Array;
     try {
-      const response = await this.#attempts.make(call, (subject, count) => this.#once(call, subject, count));
-      endSpan(call.span);
-      return call.decode(response);
+      answer = await made;
     } catch (error) {
-      endSpan(call.span, error as RpcError);
+      this.#ended(call, error as RpcError);
       throw error;
     }
+    this.#ended(call);
+    return call.decode(answer);
   }
 
   /** One request, many answers, each read by `decode`. Ending the iteration cancels the stream at the service. */
@@ -153,12 +158,13 @@ export class Client implements UnaryCallHost {
       [Symbol.asyncIterator]: () => {
         const target = this.#target(method);
         const span = startClientSpan(target.spans);
-        const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-        const call: OutgoingRequest = { target, method, key, options, deadline, request, span, decode: asItIs };
+        const started = now();
+        const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
+        const call = { target, method, key, options, deadline, request, span, started, decode: asItIs };
         return new LazyStream({
           open: () => this.#attempts.make(call, (subject, count) => this.#open(call, subject, count)),
           decode,
-          onEnd: (failure) => endSpan(span, failure),
+          onEnd: (failure) => this.#ended(call, failure),
         });
       },
     };
@@ -171,8 +177,9 @@ export class Client implements UnaryCallHost {
   async gather(method: MethodContract, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array[]> {
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
-    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline);
-    const call = { target, method, key: undefined, options, deadline, request, span, decode: asItIs };
+    const started = now();
+    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
+    const call = { target, method, key: undefined, options, deadline, request, span, started, decode: asItIs };
     const answers: Uint8Array[] = [];
     const failures: RpcError[] = [];
     try {
@@ -201,12 +208,17 @@ export class Client implements UnaryCallHost {
         }
       });
       if (!answers.length && failures[0]) throw failures[0];
-      endSpan(span);
+      this.#ended(call);
       return answers;
     } catch (error) {
-      endSpan(span, error as RpcError);
+      this.#ended(call, error as RpcError);
       throw error;
     }
+  }
+
+  #ended({ method, span, started }: OutgoingRequest, failure?: RpcError): void {
+    this.#observer?.called(method, now() - started, failure?.code ?? StatusCode.OK);
+    endSpan(span, failure);
   }
 
   /** Sends the request of an attempt. @throws RpcError when it cannot go: disconnected, late, too large. */

@@ -14,6 +14,7 @@ import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
 import { MessageWriter } from "./message-writer.ts";
+import type { CallObserver } from "./observer.ts";
 import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
@@ -45,6 +46,8 @@ export interface MeshOptions {
     readonly client?: readonly Interceptor<OutgoingCall>[];
     readonly server?: readonly Interceptor<IncomingCall>[];
   };
+  /** Told of every call that has ended. */
+  readonly observer?: CallObserver;
 }
 
 /** How long calls in flight may go on during a drain, in milliseconds. */
@@ -121,6 +124,7 @@ export class Mesh {
       wheel,
       signer: this.#signer,
       interceptors: options.interceptors?.client ?? [],
+      observer: options.observer,
     });
     const verifier = new CallerVerifier(trusted);
     this.#server = new Server({
@@ -131,6 +135,7 @@ export class Mesh {
       verifier,
       log: options.log,
       interceptors: options.interceptors?.server ?? [],
+      observer: options.observer,
     });
     const durable = new DurableEvents({ service, policy, connection, log: options.log, state: () => this.#state() });
     this.#durable = durable;
@@ -169,9 +174,9 @@ export class Mesh {
     return this.#connection.nats.isClosed();
   }
 
-  /** Calls that this process serves, and places where it waits for answers: both 0 when nothing goes on. */
-  get load(): { readonly calls: number; readonly routes: number } {
-    return { calls: this.#server.inFlight, routes: this.#inbox.size };
+  /** Calls that this process serves, those of them that wait for their turn, and places where it waits for answers: all 0 when nothing goes on. */
+  get load(): { readonly calls: number; readonly queued: number; readonly routes: number } {
+    return { calls: this.#server.inFlight, queued: this.#server.queued, routes: this.#inbox.size };
   }
 
   /** Calls back when NATS is there again after an absence, until the returned function is called. */

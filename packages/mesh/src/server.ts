@@ -14,6 +14,7 @@ import { compose, type IncomingCall, type Interceptor } from "./interceptor.ts";
 import { Invocation } from "./invocation.ts";
 import { MessageWriter } from "./message-writer.ts";
 import { CallsInFlight, ServedCall } from "./served-call.ts";
+import type { CallObserver } from "./observer.ts";
 import { ServedSubject } from "./served-subject.ts";
 import { encodeStatus, RpcError, StatusCode, statusName, toRpcError } from "./status.ts";
 import { unpackWindow } from "./stream/credit.ts";
@@ -33,6 +34,7 @@ export interface ServerDependencies {
   readonly log: MeshLog;
   /** Around every handler, the first outermost. */
   readonly interceptors: readonly Interceptor<IncomingCall>[];
+  readonly observer?: CallObserver | undefined;
 }
 
 /** A key that this replica serves. */
@@ -72,6 +74,13 @@ export class Server {
   /** Calls that are being served, those that wait for their turn counted. */
   get inFlight(): number {
     return this.#calls.size;
+  }
+
+  /** Calls that wait for their turn. */
+  get queued(): number {
+    let waiting = 0;
+    for (const { admission } of this.endpoints.values()) waiting += admission.waiting;
+    return waiting;
   }
 
   /** Serves every method of a definition. Resolves when NATS sends calls here. */
@@ -279,7 +288,9 @@ export class Server {
     if (call.admitted) endpoint.admission.leave();
     call.invocation?.end();
     this.#calls.remove(call);
-    endpoint.stats.record(now() - started, failure && `${statusName(failure.code)}: ${failure.message}`);
+    const ms = now() - started;
+    endpoint.stats.record(ms, failure && `${statusName(failure.code)}: ${failure.message}`);
+    this.#deps.observer?.served(endpoint.method, ms, failure?.code ?? StatusCode.OK);
     endSpan(span, failure);
     by.answered();
     if (this.#calls.size === 0) for (const callback of this.#idle) callback();

@@ -158,6 +158,24 @@ const outcomes = new Map<StatusCode, Attributes>(
   Object.values(StatusCode).map((code) => [code, { "rpc.response.status_code": statusName(code) }]),
 );
 
+/**
+ * Runs an operation on what JetStream keeps within a span, where it is part of something that is traced: what a replica
+ * does by itself, again and again, would fill the store with traces of one span.
+ * @param name a template, never a key or a subject.
+ */
+export async function traceState<T>(name: string, operation: () => Promise<T>): Promise<T> {
+  if (trace.getActiveSpan()?.isRecording() !== true) return operation();
+  const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes: { "messaging.system": "nats" } });
+  try {
+    return await context.with(trace.setSpan(context.active(), span), operation);
+  } catch (error) {
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
 /** Ends a span with the outcome of its call. */
 export function endSpan(span: Span, error?: RpcError): void {
   if (span.isRecording()) {

@@ -68,7 +68,7 @@ export const commonConfig = z.object({
     .min(0)
     .max(65_535)
     .optional()
-    .describe("TCP port for /health/live and /health/ready. Default: none is opened.")
+    .describe("TCP port for /metrics, /health/live and /health/ready; 0: any that is free. Default: none is opened.")
     .meta({ env: "WARREN_METRICS_PORT" }),
   metricsHost: z
     .string()

@@ -1,7 +1,10 @@
 export { ConfigError, type ConfigSchema, type CommonConfig, type Environment, loadConfig, nearest } from "./config.ts";
+export { type Decision, DecisionTrail, type DecisionTrailOptions } from "./decision-trail.ts";
 export { Health, type Probe } from "./health.ts";
 export { createLog, type Logger } from "./log.ts";
+export { createMetrics, SECONDS, showGauge, type ServiceMetrics } from "./metrics.ts";
 export { type ProbeAnswer, type ProbeServer, type ProbeServerOptions, serveProbes } from "./probe-server.ts";
+export { Counter, Gauge, Histogram, Registry } from "prom-client";
 export { redact } from "./redact.ts";
 export { type RunningService, runService, type ServiceDependencies, type ServiceSetup } from "./run-service.ts";
 export type { SpanStore } from "./span-store.ts";

@@ -8,8 +8,9 @@ import type { z } from "zod";
 import { commonConfig, type CommonConfig, ConfigError, type ConfigSchema, environment, loadConfig } from "./config.ts";
 import { Health } from "./health.ts";
 import { createLog, type Logger } from "./log.ts";
+import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import { type ProbeAnswer, type ProbeServer, serveProbes } from "./probe-server.ts";
-import { startTelemetry, type Telemetry } from "./telemetry.ts";
+import { isDisabled, startTelemetry, type Telemetry } from "./telemetry.ts";
 import { telemetryHandlers } from "./telemetry-handlers.ts";
 
 /** What a service gets to start with. */
@@ -19,12 +20,15 @@ export interface ServiceDependencies<Config> {
   readonly log: Logger;
   readonly health: Health;
   readonly telemetry: Telemetry;
+  readonly metrics: ServiceMetrics;
 }
 
 /** A service that runs. Its stop is: `drain`, then the mesh's own drain, then `stop`, then leaving the mesh. */
 export interface RunningService {
   /** Where it listens outside the mesh, for whoever started it. */
   readonly address?: string;
+  /** Where it serves gRPC outside the mesh, likewise. */
+  readonly grpcAddress?: string;
   /** Takes no more work from outside the mesh and hands over what others can take. */
   drain?(): Promise<void>;
   /** Ends what is left, while the mesh can still be called. */
@@ -67,11 +71,15 @@ async function run<S extends ConfigSchema>(
 ): Promise<void> {
   process.on("uncaughtException", (err) => log.error({ err }, "An exception was caught by nobody"));
   process.on("unhandledRejection", (err) => log.error({ err }, "A rejection was handled by nobody"));
-  const telemetry = await startTelemetry({ service: setup.name, instanceId, version: VERSION, env: environment() });
+  const whole = { service: setup.name, instanceId, version: VERSION };
+  const metrics = createMetrics(whole);
+  const telemetry = await startTelemetry({ ...whole, env: environment(), registry: metrics.registry });
   const health = new Health();
   const life: Life = { ready: false };
   // Before NATS is reached: whoever watches the start must be told that the process lives.
-  const probes = await answerProbes(config, life, health);
+  const probes = await answerProbes(config, life, health, metrics);
+  if (probes)
+    log.info({ metrics: `http://${config.metricsHost}:${probes.port}/metrics` }, "Metrics and probes are served");
   const mesh = await connectMesh({
     servers: config.natsServers,
     credentials: parseCredentials(readFileSync(config.meshCredentials, "utf8")),
@@ -80,12 +88,14 @@ async function run<S extends ConfigSchema>(
     version: VERSION,
     description: setup.description,
     replicas: config.stateReplicas,
+    ...(isDisabled(environment()) ? {} : { observer: metrics.observer }),
     ...(config.natsCa ? { tls: { ca: readFileSync(config.natsCa, "utf8") } } : {}),
   });
   life.mesh = mesh;
+  metrics.watch(mesh);
   health.check("nats", () => (mesh.up ? Promise.resolve() : Promise.reject(new Error("disconnected; reconnecting"))));
   const stopAsked = untilAskedToStop();
-  const starting = setup.start({ config, mesh, log, health, telemetry });
+  const starting = setup.start({ config, mesh, log, health, telemetry, metrics });
   const running = await Promise.race([starting, stopAsked]);
   // Told to stop while it waits for others: it has taken no work yet.
   if (typeof running === "string") return log.info({ why: running }, "Stopped before it was ready");
@@ -96,7 +106,7 @@ async function run<S extends ConfigSchema>(
   );
   announce(mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
   life.ready = true;
-  process.send?.({ type: "ready", address: running.address });
+  process.send?.({ type: "ready", address: running.address, grpcAddress: running.grpcAddress });
   log.info("Ready");
 
   const why = await stopAsked;
@@ -125,6 +135,7 @@ async function answerProbes(
   { metricsHost: host, metricsPort: port }: CommonConfig,
   life: Life,
   health: Health,
+  { registry }: ServiceMetrics,
 ): Promise<ProbeServer | undefined> {
   if (port === undefined) return undefined;
   const say = (ok: boolean, word: string): ProbeAnswer => ({ ok, text: ok ? word : `not ${word}` });
@@ -132,6 +143,7 @@ async function answerProbes(
     host,
     port,
     routes: {
+      "/metrics": async () => ({ ok: true, text: await registry.metrics(), contentType: registry.contentType }),
       "/health/live": () => Promise.resolve(say(life.mesh?.closed !== true, "live")),
       "/health/ready": async () => say(life.ready && (await health.ready()), "ready"),
     },

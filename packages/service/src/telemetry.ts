@@ -1,9 +1,11 @@
 // Traces: spans are kept in memory, and sent to a collector where the standard OTEL_* variables name one.
 import { context, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
-import { resourceFromAttributes } from "@opentelemetry/resources";
+import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor, type ReadableSpan, type SpanProcessor } from "@opentelemetry/sdk-trace";
+import type { Registry } from "prom-client";
 import type { Environment } from "./config.ts";
+import type { MetricsPush } from "./otlp-metrics.ts";
 import { SpanStore } from "./span-store.ts";
 import { IdGenerator } from "./tracing/ids.ts";
 import { samplerOf } from "./tracing/sampling.ts";
@@ -35,14 +37,23 @@ export interface TelemetryOptions {
   readonly service: string;
   readonly instanceId: string;
   readonly version: string;
-  /** Read for `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_TRACES_SAMPLER` and its `_ARG`. */
+  /**
+   * Read for `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`,
+   * `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER` and its `_ARG`, and `OTEL_SDK_DISABLED`.
+   */
   readonly env: Environment;
+  /** Pushed by OTLP where a collector is named; absent: no metrics are. */
+  readonly registry?: Registry;
 }
 
+const METRICS_INTERVAL_MS = 60_000;
+
 /** Starts telemetry for this process: one tracer provider and one context manager, before anything makes a span. */
-export async function startTelemetry({ service, instanceId, version, env }: TelemetryOptions): Promise<Telemetry> {
+export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
+  const { service, instanceId, version, env, registry } = options;
   const attributes = { "service.name": service, "service.instance.id": instanceId, "service.version": version };
   const spans = new SpanStore();
+  if (isDisabled(env)) return { spans, recordForeignSpan: () => undefined, shutdown: () => Promise.resolve() };
   /** Beside the store, which needs no more than the finished span. */
   const processors: SpanProcessor[] = [];
   if (env["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) {
@@ -55,6 +66,7 @@ export async function startTelemetry({ service, instanceId, version, env }: Tele
     for (const processor of processors) processor.onEnd(span);
   };
   const resource = resourceFromAttributes(attributes);
+  const push = await startPush(resource, env, registry);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(
     new LightTracerProvider({ resource, onEnd, sampler: samplerOf(env), ids: new IdGenerator() }),
@@ -62,8 +74,26 @@ export async function startTelemetry({ service, instanceId, version, env }: Tele
   return {
     spans,
     recordForeignSpan: (name, span) => onEnd(foreign(name, span)),
-    shutdown: async () => void (await Promise.all(processors.map((processor) => processor.shutdown()))),
+    shutdown: async () => {
+      await Promise.all([...processors.map((processor) => processor.shutdown()), push?.stop()]);
+    },
   };
+}
+
+/** The standard switch: no span is made, no call counted, nothing sent. */
+export function isDisabled(env: Environment): boolean {
+  return env["OTEL_SDK_DISABLED"]?.toLowerCase() === "true";
+}
+
+async function startPush(
+  resource: Resource,
+  env: Environment,
+  registry: Registry | undefined,
+): Promise<MetricsPush | undefined> {
+  if (!registry || !(env["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? env["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]))
+    return undefined;
+  const { pushMetrics } = await import("./otlp-metrics.ts");
+  return pushMetrics(registry, resource, Number(env["OTEL_METRIC_EXPORT_INTERVAL"]) || METRICS_INTERVAL_MS);
 }
 
 function foreign(service: string, span: ForeignSpan): ReadableSpan {

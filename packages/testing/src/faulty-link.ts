@@ -5,8 +5,8 @@ import { connect, createServer, type Socket } from "node:net";
 export interface FaultyLink {
   /** Connect here, on 127.0.0.1. */
   readonly port: number;
-  /** Where connections go from now on. */
-  aim(port: number): void;
+  /** Where connections go from now on: a port of 127.0.0.1, or the path of a Unix socket. */
+  aim(target: number | string): void;
   /** Connections stay and new ones are taken, but nothing comes through: a network that swallows packets. */
   pause(): void;
   /** Lets through what was held and all that follows. */
@@ -20,10 +20,15 @@ export interface FaultyLink {
   close(): Promise<void>;
 }
 
-/** Opens a link to a port of 127.0.0.1. */
-export async function openFaultyLink(target = 0): Promise<FaultyLink> {
+/** Opens a link to a port of 127.0.0.1, or to a Unix socket. */
+export async function openFaultyLink(target: number | string = 0): Promise<FaultyLink> {
   const sockets = new Set<Socket>();
-  const state = { target, paused: false, broken: false, delayMs: 0 };
+  const state: { target: number | string; paused: boolean; broken: boolean; delayMs: number } = {
+    target,
+    paused: false,
+    broken: false,
+    delayMs: 0,
+  };
   const held: (() => void)[] = [];
 
   const track = (socket: Socket): Socket => {
@@ -54,7 +59,8 @@ export async function openFaultyLink(target = 0): Promise<FaultyLink> {
       return;
     }
     track(incoming);
-    const outgoing = track(connect(state.target, "127.0.0.1"));
+    const to = state.target;
+    const outgoing = track(typeof to === "string" ? connect(to) : connect(to, "127.0.0.1"));
     forward(incoming, outgoing);
     forward(outgoing, incoming);
   });

@@ -8,9 +8,9 @@ await runService({
   name: "agent",
   description: "Conversations with people, and the model loop behind them",
   config,
-  start: async ({ config: settings, mesh, log }) => {
+  start: async ({ config: settings, mesh, log, metrics: { registry } }) => {
     const models = await createProviders({ ...settings, stallMs: settings.modelStallMs });
     log.info({ models: models.map((model) => model.name) }, "Models in the order of preference");
-    return createAgent({ mesh, log, models, settings });
+    return createAgent({ mesh, log, models, settings, registry });
   },
 });

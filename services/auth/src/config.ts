@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { parseCredentials, seedBytes } from "@warren/mesh";
 import { z } from "zod";
 
+const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
+
 /** The settings, as `runService` reads them from the environment or the configuration file. */
 export const config = z.object({
   operatorTokenFile: z
@@ -12,8 +14,16 @@ export const config = z.object({
       "File with the operator's token (mode 0600); made at the first start. Absent: this machine has no operator.",
     )
     .meta({ env: "WARREN_OPERATOR_TOKEN_FILE" }),
-  pairingShowCodeInLog: z
-    .union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
+  pairingTotp: z
+    .enum(["enabled", "always", "never"])
+    .default("enabled")
+    .describe("When a pairing asks for a one-time password: once they are set up; always; never.")
+    .meta({ env: "WARREN_PAIRING_TOTP" }),
+  pairingRequireProof: flag
+    .default(false)
+    .describe("Pair only devices that prove their key with each request (DPoP). true or false.")
+    .meta({ env: "WARREN_PAIRING_REQUIRE_PROOF" }),
+  pairingShowCodeInLog: flag
     .default(false)
     .describe("Write pairing codes to the log: only where nobody but the operator reads it. true or false.")
     .meta({ env: "WARREN_PAIRING_SHOW_CODE_IN_LOG" }),

@@ -2,6 +2,7 @@
 import { lostRace, RpcError, StatusCode } from "@warren/mesh";
 import type { Clock } from "./clock.ts";
 import { change, createOnce, type Store } from "./compare-and-set.ts";
+import { pageOf } from "./pages.ts";
 import type { DeviceJwk } from "./pairing/device-key.ts";
 
 /** A device at rest, in `auth_devices` under its id. Times in milliseconds since 1970. */
@@ -18,9 +19,14 @@ export interface DeviceRecord {
   readonly createdAt: number;
   readonly lastSeenAt: number;
   readonly revokedAt?: number;
+  /** It proves its key with each request (RFC 9449): its tokens are good only so. */
+  readonly proofRequired?: boolean;
 }
 
-/** A revocation as the gateway watches it, in `auth_revocations` under the device's id: no token of the device is good any more. */
+/**
+ * A revocation as the gateway watches it, in `auth_revocations`: under a device's id no token of the device is good any
+ * more, under `family.<name>` none of that family.
+ */
 export interface RevocationRecord {
   /** In milliseconds since 1970. */
   readonly revokedAt: number;
@@ -32,8 +38,6 @@ export interface DevicePage {
   /** Empty when there is no more. */
   readonly nextPageToken: string;
 }
-
-const DEFAULT_PAGE_SIZE = 100;
 
 /** The devices of the mesh. */
 export interface Devices {
@@ -47,6 +51,8 @@ export interface Devices {
   list(request: { pageSize: number; pageToken: string; only?: string | undefined }): Promise<DevicePage>;
   /** Notes that a device has just been seen. A note that is lost to another writer does no harm. */
   seen(id: string): Promise<void>;
+  /** From now on the device's tokens are good only with a proof of its key. @returns the device as it is then. */
+  requireProof(device: DeviceRecord): Promise<DeviceRecord>;
   /**
    * Shuts a device out: first for the gateways, then runs `whatElse`, then marks it as done, so that a second try after
    * a crash does all that is left. Nothing happens to a device that is marked already.
@@ -76,16 +82,10 @@ export function createDevices(deps: {
       return revocation || device?.value.revokedAt !== undefined ? undefined : device?.value;
     },
     async list({ pageSize, pageToken, only }) {
-      const after = pageToken === "" ? "" : decodePageToken(pageToken);
       const found = only === undefined ? await kv.entries() : [await kv.get(only)];
-      const rest = found
-        .flatMap((entry) => (entry ? [entry.value] : []))
-        .filter((device) => position(device) > after)
-        .toSorted((a, b) => (position(a) < position(b) ? -1 : 1));
-      const devices = rest.slice(0, pageSize || DEFAULT_PAGE_SIZE);
-      const last = devices.at(-1);
-      const nextPageToken = last && rest.length > devices.length ? encodePageToken(position(last)) : "";
-      return { devices, nextPageToken };
+      const all = found.flatMap((entry) => (entry ? [entry.value] : []));
+      const { entries, nextPageToken } = pageOf(all, { pageSize, pageToken });
+      return { devices: entries, nextPageToken };
     },
     async seen(id) {
       const entry = await kv.get(id);
@@ -94,10 +94,17 @@ export function createDevices(deps: {
         if (!lostRace(error)) throw error;
       });
     },
+    async requireProof(device) {
+      const changed = await change(kv, device.id, (current) =>
+        current && !current.proofRequired ? { ...current, proofRequired: true } : current,
+      );
+      return changed ?? device;
+    },
     async revoke(id, whatElse) {
       const device = await find(id);
       if (device.revokedAt !== undefined) return;
       await createOnce(revocations, id, { revokedAt: clock() });
+      await createOnce(revocations, `family.${device.family}`, { revokedAt: clock() });
       await whatElse(device);
       await change(kv, id, (current) =>
         current && current.revokedAt === undefined ? { ...current, revokedAt: clock() } : current,
@@ -109,20 +116,4 @@ export function createDevices(deps: {
 /** What a caller is told of a device that is not there, or that it may not know of. */
 export function deviceNotFound(id: string): RpcError {
   return new RpcError(StatusCode.NOT_FOUND, `There is no device ${id}`, { reason: "DEVICE_NOT_FOUND" });
-}
-
-/** Where a device stands in the list: by time of pairing, then by id. Sorts as text. */
-function position({ createdAt, id }: DeviceRecord): string {
-  return `${String(createdAt).padStart(15, "0")}.${id}`;
-}
-
-function encodePageToken(after: string): string {
-  return Buffer.from(after).toString("base64url");
-}
-
-function decodePageToken(token: string): string {
-  const after = Buffer.from(token, "base64url").toString();
-  if (/^\d{15}\.[A-Za-z0-9_-]{1,64}$/.test(after)) return after;
-  const violations = [{ field: "pageToken", description: "must be the nextPageToken of an earlier answer" }];
-  throw new RpcError(StatusCode.INVALID_ARGUMENT, "The page token is not one of this list", { violations });
 }

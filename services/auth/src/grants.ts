@@ -14,8 +14,11 @@ const TENANT = "default";
 
 /** Grants tokens. */
 export interface Grants {
-  /** Makes a device of a pairing that was completed, with its first tokens. */
-  admit(pairing: PairingRecord): Promise<{ device: DeviceRecord; grant: TokenGrant }>;
+  /**
+   * Makes a device of a pairing that was completed, with its first tokens.
+   * @param proofRequired Its tokens are good only with a proof of its key.
+   */
+  admit(pairing: PairingRecord, proofRequired: boolean): Promise<{ device: DeviceRecord; grant: TokenGrant }>;
   /** A new access token beside a refresh token that the device was given. */
   renew(device: DeviceRecord, refreshToken: string): Promise<TokenGrant>;
 }
@@ -30,7 +33,7 @@ export function createGrants(deps: {
   const { devices, refreshTokens, issueAccessToken, clock } = deps;
   const renew = async (device: DeviceRecord, refreshToken: string): Promise<TokenGrant> => ({
     accessToken: await issueAccessToken({ ...device, deviceId: device.id }),
-    tokenType: "Bearer",
+    tokenType: device.proofRequired ? "DPoP" : "Bearer",
     expiresIn: ACCESS_TOKEN_MS / 1000,
     refreshToken,
     deviceId: device.id,
@@ -38,7 +41,7 @@ export function createGrants(deps: {
   });
   return {
     renew,
-    async admit({ deviceName, key, scopes }) {
+    async admit({ deviceName, key, scopes }, proofRequired) {
       const id = randomBytes(16).toString("hex");
       const family = newFamily();
       const now = clock();
@@ -52,6 +55,7 @@ export function createGrants(deps: {
         family,
         createdAt: now,
         lastSeenAt: now,
+        proofRequired,
       };
       // The device first: a family whose device is not there could not be revoked.
       await devices.add(device);

@@ -1,10 +1,12 @@
 // The contract's methods: what a caller may do, and what the mesh is told of it.
 import { type CallContext, type EventType, type Handlers, type Mesh, RpcError, StatusCode } from "@warren/mesh";
 import { type AuthServiceDefinition, type Device, type Pairing, PairingState } from "@warren/proto/warren/auth/v1/auth";
-import { DevicePaired, DeviceRevoked, PairingRefused } from "@warren/proto/warren/events/v1/events";
+import { DevicePaired, DeviceRevoked } from "@warren/proto/warren/events/v1/events";
+import type { DecisionTrail } from "@warren/service";
 import type { Clock } from "./clock.ts";
 import { deviceNotFound, type DeviceRecord, type Devices } from "./devices.ts";
 import type { Grants } from "./grants.ts";
+import { clientNetwork } from "./pairing/client-network.ts";
 import { displayCode } from "./pairing/code.ts";
 import { parseDeviceKey } from "./pairing/device-key.ts";
 import { PairingRefusal, type PairingRecord, type Pairings } from "./pairing/pairing.ts";
@@ -24,6 +26,12 @@ export interface HandlerDeps {
   readonly refreshTokens: RefreshTokens;
   readonly grants: Grants;
   readonly mesh: Pick<Mesh, "publish">;
+  /** Told of every denial, but for those of pairings. */
+  readonly trail: Pick<DecisionTrail, "record">;
+  /** Told of the refusals of pairings, which have an event of their own. */
+  readonly refusals: Pick<DecisionTrail, "record">;
+  /** Only devices that prove their key with each request are paired. */
+  readonly requireProof: boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Write pairing codes to the log: for a stack on one machine, whose log only its operator reads. */
@@ -32,7 +40,7 @@ export interface HandlerDeps {
 
 /** The handlers of `warren.auth.v1.AuthService`. */
 export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDefinition> {
-  const { pairings, devices, refreshTokens, grants, mesh, clock, log, showCodeInLog } = deps;
+  const { pairings, devices, refreshTokens, grants, mesh, trail, refusals, clock, log } = deps;
 
   /** What has been decided holds, whether or not the audit can keep it now. */
   const tell = async <T>(type: EventType<T>, event: T): Promise<void> => {
@@ -51,29 +59,33 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
       log.info({ deviceId: id, reason, principal }, "Revoked a device");
     });
 
+  const deny = (action: string, reason: string, { address }: CallContext["caller"], principal = "anonymous"): void =>
+    trail.record({ principal, action, allowed: false, reason, address, network: clientNetwork(address) });
+
   return {
-    async startPairing({ deviceName, publicKey, scopes }, { caller }) {
+    async startPairing({ deviceName, publicKey, scopes, role }, { caller }) {
       const key = parseDeviceKey(publicKey);
-      const wish = { deviceName, key, scopes: requestedScopes(scopes), address: caller.address };
+      const wish = { deviceName, key, scopes: requestedScopes({ scopes, role }), address: caller.address };
       const { record, code } = await pairings.start(wish);
       log.info({ pairingId: record.id, deviceName, scopes: record.scopes }, "A device asks to be paired");
-      if (showCodeInLog)
+      if (deps.showCodeInLog)
         log.info({ pairingId: record.id }, `The pairing code for "${deviceName}" is ${displayCode(code)}`);
       return { id: record.id, challenge: record.challenge, expireTime: new Date(record.expiresAt) };
     },
 
-    // `totp` counts only where the operator has set one up, which nobody can yet: whatever is sent is ignored.
-    async completePairing({ id, code, signature }, { caller }) {
-      const completed = await pairings
-        .complete({ id, code, signature, address: caller.address })
-        .catch(async (error: unknown) => {
-          if (!(error instanceof PairingRefusal)) throw error;
-          log.info({ pairingId: id, why: error.why }, "Refused a pairing attempt");
-          const event = { pairingId: id, reason: error.why, time: new Date(clock()) };
-          await tell(PairingRefused, event);
-          throw error;
-        });
-      const { device, grant } = await grants.admit(completed);
+    async completePairing(proof, { caller }) {
+      const { id } = proof;
+      const { address, key } = caller;
+      if (deps.requireProof && key === undefined) throw proofMissing();
+      const completed = await pairings.complete({ ...proof, address, key }).catch((error: unknown) => {
+        if (!(error instanceof PairingRefusal)) throw error;
+        log.info({ pairingId: id, why: error.why }, "Refused a pairing attempt");
+        const network = clientNetwork(address);
+        const refusal = { action: "pairing.complete", resource: id, reason: error.why, address, network };
+        refusals.record({ principal: "anonymous", allowed: false, ...refusal });
+        throw error;
+      });
+      const { device, grant } = await grants.admit(completed, key !== undefined);
       log.info({ pairingId: id, deviceId: device.id, scopes: device.scopes }, "Paired a device");
       const event = {
         deviceId: device.id,
@@ -89,16 +101,24 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
       return { pairings: (await pairings.waiting()).map(({ record, code }) => pairingMessage(record, code)) };
     },
 
-    async refreshToken({ refreshToken }) {
-      const rotation = await refreshTokens.rotate(refreshToken);
+    async refreshToken({ refreshToken }, { caller }) {
+      const rotation = await refreshTokens.rotate(refreshToken, async (id) =>
+        mayProve(await devices.active(id), caller),
+      );
       if (rotation.outcome === "reused") {
         log.warn({ deviceId: rotation.deviceId }, "A refresh token was used again: somebody has a copy of it");
+        deny("token.refresh", "reused", caller, `device:${rotation.deviceId}`);
         await revoke(rotation.deviceId, "refresh_token_reuse", `device:${rotation.deviceId}`);
       }
+      if (rotation.outcome === "refused") deny("token.refresh", rotation.why, caller);
       const device = rotation.outcome === "rotated" ? await devices.active(rotation.deviceId) : undefined;
+      if (rotation.outcome === "rotated" && !device)
+        deny("token.refresh", "revoked", caller, `device:${rotation.deviceId}`);
       if (rotation.outcome !== "rotated" || !device) throw refreshRefused();
       await devices.seen(device.id);
-      return grants.renew(device, rotation.token);
+      // Who can prove the key once can do so always: from now on a copy of the tokens alone is worth nothing.
+      const proven = caller.key !== undefined && !device.proofRequired;
+      return grants.renew(proven ? await devices.requireProof(device) : device, rotation.token);
     },
 
     async listDevices({ pageSize, pageToken }, { caller }) {
@@ -110,7 +130,10 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
 
     async revokeDevice({ id }, { caller }) {
       // Devices of others are as good as not there.
-      if (!administers(caller) && caller.device !== id) throw deviceNotFound(id);
+      if (!administers(caller) && caller.device !== id) {
+        deny("device.revoke", "not_owner", caller, caller.principal);
+        throw deviceNotFound(id);
+      }
       await revoke(id, "requested", caller.principal);
       return {};
     },
@@ -119,6 +142,17 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
 
 function administers({ scopes }: CallContext["caller"]): boolean {
   return scopes.includes("*") || scopes.includes("devices:admin");
+}
+
+/** A key that was proven is the device's; a device that proves its key always does so now. One that is gone is judged later. */
+function mayProve(device: DeviceRecord | undefined, { key }: CallContext["caller"]): boolean {
+  if (!device) return true;
+  return key === undefined ? !device.proofRequired : key === device.thumbprint;
+}
+
+function proofMissing(): RpcError {
+  const message = "This mesh pairs only devices that prove their key with each request: send a DPoP proof (RFC 9449)";
+  return new RpcError(StatusCode.FAILED_PRECONDITION, message, { reason: "PROOF_REQUIRED" });
 }
 
 function refreshRefused(): RpcError {
@@ -149,5 +183,6 @@ function deviceMessage(device: DeviceRecord): Device {
     createTime: new Date(device.createdAt),
     lastSeenTime: new Date(device.lastSeenAt),
     revokeTime: device.revokedAt === undefined ? undefined : new Date(device.revokedAt),
+    proofRequired: device.proofRequired ?? false,
   };
 }

@@ -1,12 +1,12 @@
 // The operator's token: a file on the machine of the auth service, readable by its owner alone. Who can read it, operates the mesh.
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { link, mkdir, open, unlink } from "node:fs/promises";
+import { link, mkdir, open, rm, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Store } from "./compare-and-set.ts";
 import type { Clock } from "./clock.ts";
 import { sha256 } from "./hash.ts";
-import { type CredentialRecord, registerCredential } from "./tokens/credentials.ts";
+import { type CredentialRecord, registerCredential, revokeCredential } from "./tokens/credentials.ts";
 
 const FORM = /^wop_(?<id>[0-9a-f]{16})_[A-Za-z0-9_-]{43}$/;
 const GROUP_OR_WORLD = 0o077;
@@ -41,6 +41,25 @@ export async function registerOperator(deps: {
     scopes: ["*"],
     createdAt: clock(),
   });
+  return id;
+}
+
+/**
+ * Replaces the operator's token: the file gets a new one, the old one ends everywhere.
+ * @returns the new token's id.
+ */
+export async function replaceOperator(deps: {
+  readonly credentials: Store<CredentialRecord>;
+  readonly file: string;
+  readonly clock: Clock;
+}): Promise<string> {
+  const { credentials, file, clock } = deps;
+  // Whatever is wrong with the old file is no reason to keep it.
+  const old = await read(file).catch(() => undefined);
+  const oldId = old && FORM.exec(old)?.groups?.["id"];
+  await rm(file, { force: true });
+  const id = await registerOperator({ credentials, token: await operatorToken(file), clock });
+  if (oldId && oldId !== id) await revokeCredential(credentials, oldId, clock());
   return id;
 }
 

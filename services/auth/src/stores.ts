@@ -4,6 +4,9 @@ import type { Store } from "./compare-and-set.ts";
 import type { DeviceRecord, RevocationRecord } from "./devices.ts";
 import type { AttemptRecord } from "./pairing/backoff.ts";
 import type { PairingRecord } from "./pairing/pairing.ts";
+import type { SessionRecord } from "./console/sessions.ts";
+import type { TotpRecord } from "./factors/totp.ts";
+import type { ActivityRecord } from "./tokens/api-keys.ts";
 import type { CredentialRecord } from "./tokens/credentials.ts";
 import type { RefreshRecord } from "./tokens/refresh.ts";
 import type { PublicKeyRecord, SigningKeyRecord } from "./tokens/signing-keys.ts";
@@ -19,11 +22,26 @@ export interface AuthStores {
   readonly credentials: Store<CredentialRecord>;
   readonly publicKeys: Store<PublicKeyRecord>;
   readonly signing: Store<SigningKeyRecord>;
+  readonly sessions: Store<SessionRecord>;
+  readonly factors: Store<TotpRecord>;
+  readonly activity: Store<ActivityRecord>;
 }
 
 /** Opens every bucket, making those that are not there yet. */
 export async function openStores(mesh: Pick<Mesh, "kv">): Promise<AuthStores> {
-  const [devices, revocations, pairings, attempts, refresh, credentials, publicKeys, signing] = await Promise.all([
+  const [
+    devices,
+    revocations,
+    pairings,
+    attempts,
+    refresh,
+    credentials,
+    publicKeys,
+    signing,
+    sessions,
+    factors,
+    activity,
+  ] = await Promise.all([
     mesh.kv("auth_devices", jsonCodec<DeviceRecord>()),
     mesh.kv("auth_revocations", jsonCodec<RevocationRecord>()),
     mesh.kv("auth_pairings", jsonCodec<PairingRecord>()),
@@ -32,6 +50,21 @@ export async function openStores(mesh: Pick<Mesh, "kv">): Promise<AuthStores> {
     mesh.kv("auth_credentials", jsonCodec<CredentialRecord>()),
     mesh.kv("auth_keys", jsonCodec<PublicKeyRecord>()),
     mesh.kv("auth_signing", jsonCodec<SigningKeyRecord>()),
+    mesh.kv("auth_sessions", jsonCodec<SessionRecord>()),
+    mesh.kv("auth_factors", jsonCodec<TotpRecord>()),
+    mesh.kv("auth_activity", jsonCodec<ActivityRecord>()),
   ]);
-  return { devices, revocations, pairings, attempts, refresh, credentials, publicKeys, signing };
+  return {
+    devices,
+    revocations,
+    pairings,
+    attempts,
+    refresh,
+    credentials,
+    publicKeys,
+    signing,
+    sessions,
+    factors,
+    activity,
+  };
 }

@@ -5,18 +5,18 @@ import { DEFAULT_SCOPES, KNOWN_SCOPES, requestedScopes } from "../src/scopes.ts"
 import { namesField } from "./support/errors.ts";
 
 it("gives a device that asks for nothing what it needs to chat, and no power over others", () => {
-  assert.deepEqual(requestedScopes([]), DEFAULT_SCOPES);
+  assert.deepEqual(requestedScopes({ scopes: [] }), DEFAULT_SCOPES);
   for (const scope of ["plugins:write", "secrets:read", "secrets:write", "devices:admin"])
     assert.ok(!DEFAULT_SCOPES.includes(scope), scope);
 });
 
 it("takes what is asked for once, in one order", () => {
-  assert.deepEqual(requestedScopes(["secrets:read", "chat", "secrets:read"]), ["chat", "secrets:read"]);
+  assert.deepEqual(requestedScopes({ scopes: ["secrets:read", "chat", "secrets:read"] }), ["chat", "secrets:read"]);
 });
 
 it("refuses scopes that do not exist, naming each", () => {
   for (const scope of ["*", "admin", "chat:admin", ""])
-    assert.throws(() => requestedScopes(["chat", scope]), namesField("scopes[1]"), scope);
+    assert.throws(() => requestedScopes({ scopes: ["chat", scope] }), namesField("scopes[1]"), scope);
 });
 
 it("knows every scope that a contract asks for", () => {

@@ -1,14 +1,18 @@
 // The gateway, wired: what tests build, too.
 import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
-import type { Mesh, MeshLog } from "@warren/mesh";
-import type { Health } from "@warren/service";
+import { type Mesh, type MeshLog, statusName } from "@warren/mesh";
+import { DecisionTrail, type Health, type Registry } from "@warren/service";
 import { methods } from "@warren/contract";
 import type { Redis } from "ioredis";
-import type { GatewayConfig } from "./config.ts";
+import { type GatewayConfig, grpcPortOf } from "./config.ts";
 import { Admission } from "./edge/admission.ts";
+import { backendOf } from "./edge/backend.ts";
+import { callFollower, followDecisions } from "./edge/decisions.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
+import { Cancellations } from "./edge/mcp/cancellations.ts";
+import { serveMcp } from "./edge/mcp/serve.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
 import { serveOpenAi } from "./edge/openai/serve.ts";
@@ -18,14 +22,23 @@ import { listenLocally, type LocalSocket } from "./edge/local-socket.ts";
 import { servePackages } from "./edge/packages.ts";
 import { problemOf } from "./edge/problem.ts";
 import { RequestContexts } from "./edge/request-context.ts";
-import { serveContract } from "./edge/rest.ts";
+import { type RestDependencies, serveContract } from "./edge/rest.ts";
 import { bounds, createServer } from "./edge/server.ts";
+import { serveSessions } from "./edge/session.ts";
+import { WebSocketStreams } from "./edge/websocket/streams.ts";
+import { Upgrades } from "./edge/websocket/upgrades.ts";
+import { EventHub } from "./events/hub.ts";
+import { createGrpcServer } from "./grpc/server.ts";
 import { Assertions } from "./identity/assertions.ts";
 import { ClientAddress } from "./identity/client-address.ts";
 import { CredentialVerifier } from "./identity/credentials.ts";
+import { DpopVerifier } from "./identity/dpop.ts";
 import { JwtVerifier } from "./identity/jwt.ts";
+import { KeyUse } from "./identity/key-use.ts";
 import { LocalTrust, readLocalToken } from "./identity/local-trust.ts";
+import { SessionVerifier } from "./identity/sessions.ts";
 import { Authenticator } from "./identity/token.ts";
+import { ProofMemory, SharedProofs } from "./identity/used-proofs.ts";
 import { type Limiter, memoryLimiter, RedisLimiter } from "./limits/limiter.ts";
 import { LiveGateways } from "./limits/live-gateways.ts";
 import type { Policy } from "./limits/policy.ts";
@@ -34,11 +47,23 @@ import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client">;
+export type GatewayMesh = Pick<
+  Mesh,
+  | "call"
+  | "stream"
+  | "gather"
+  | "assert"
+  | "countReplicas"
+  | "client"
+  | "publish"
+  | "subscribe"
+  | "subscribePattern"
+  | "onReconnect"
+>;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
-  /** Limits that hold whatever file and mesh say. Absent: theirs, as they change. */
+  /** Limits that hold where file and mesh say nothing. Absent: the defaults. */
   readonly policy?: Policy;
   readonly mesh: GatewayMesh;
   readonly state: GatewayState;
@@ -55,10 +80,16 @@ export interface GatewayDependencies {
   readonly services: readonly string[];
   /** Time between two signs of life on a quiet stream, in milliseconds. */
   readonly heartbeatMs?: number;
+  /** Longest time for a WebSocket's client to take one message, in milliseconds; default 30,000. */
+  readonly sendTimeoutMs?: number;
+  /** Time between two looks at the health for gRPC's watchers, in milliseconds; default 1,000. */
+  readonly grpcHealthEveryMs?: number;
   /** Longest time for the headers of a request, in milliseconds; default 10,000. */
   readonly headersTimeoutMs?: number;
-  /** Also count memory, CPU and event loop of the process. */
-  readonly processMetrics?: boolean;
+  /** Time between two signs of life of a tool called over MCP, in milliseconds; default 5,000. */
+  readonly mcpProgressMs?: number;
+  /** Where everything is counted that `/metrics` shows; absent: a registry of the gateway's own. */
+  readonly registry?: Registry;
   /** Where uploads are kept while they arrive. */
   readonly tempDir?: string;
 }
@@ -67,6 +98,8 @@ export interface GatewayDependencies {
 export interface Gateway {
   /** Listens; resolves with the address: `http://127.0.0.1:8080`. */
   listen(): Promise<string>;
+  /** Listens for gRPC; resolves with the address: `127.0.0.1:8081`. */
+  listenGrpc(): Promise<string>;
   /** Takes no new connections and lets what is in flight end; after `graceMs` it is cut. */
   drain(graceMs: number): Promise<void>;
   /** Lets go of Redis and of the mesh's state. */
@@ -75,12 +108,14 @@ export interface Gateway {
 }
 
 const HEARTBEAT_MS = 15_000;
+const SEND_TIMEOUT_MS = 30_000;
 
 /** Wires a gateway. */
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
   const { config, mesh, state, log, redis, version, services } = deps;
-  const metrics = createMetrics(deps.processMetrics ?? false);
+  const metrics = createMetrics(deps.registry);
   const source = new PolicySource({
+    base: deps.policy,
     file: config.limitsFile,
     bucket: state.config,
     log,
@@ -91,13 +126,19 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     (count) => metrics.gateways.set(count),
   );
   const limiter = await openLimiter(deps, { metrics, source, gateways });
+  const cancellations = new Cancellations(mesh);
+  await cancellations.listen();
   source.onChange(() => limiter.changed());
   const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({
     jwt: new JwtVerifier(state.keys),
     credentials: new CredentialVerifier(state.credentials),
     revocations: state.revocations,
+    sessions: new SessionVerifier(state.sessions),
+    dpop: new DpopVerifier({ used: redis === undefined ? new ProofMemory() : new SharedProofs(redis, log) }),
   });
+  const trail = new DecisionTrail({ mesh, log });
+  const keyUse = new KeyUse(mesh, log);
   const unwatch = [
     state.keys.onChange(() => authenticator.forget()),
     state.credentials.onChange(() => authenticator.forget()),
@@ -118,10 +159,15 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     addresses: new ClientAddress(config.trustProxy),
     local,
     decided: metrics.decided,
+    access: metrics.access,
   });
   const { headersTimeoutMs } = deps;
-  const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
+  const upgrades = new Upgrades();
+  const active = metrics.active;
+  const server = createServer({ config, contexts, admission, unknown, log, active, upgrades, headersTimeoutMs });
   const { app, stopping } = server;
+  followDecisions(app, { admission, trail, keyUse });
+  serveSessions(app, { mesh, admission, log });
   serveLimits(app, {
     source,
     limiter,
@@ -134,21 +180,59 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const routes = contractRoutes(methods.values());
   const assertions = new Assertions((caller) => mesh.assert(caller));
   const heartbeatMs = deps.heartbeatMs ?? HEARTBEAT_MS;
-  serveContract(app, routes, {
-    mesh,
+  const events = new EventHub({ mesh, inForce: (identity) => authenticator.inForce(identity) });
+  const backend = backendOf(mesh, {
+    "warren.gateway.v1.EventService/StreamEvents": (request, options) => events.stream(request, options),
+  });
+  const edge: RestDependencies = {
+    mesh: backend,
     contexts,
     admission,
     assertions,
     problemOf: (thrown) => problemOf(thrown, (err) => log.error({ err }, "A stream failed")),
     heartbeatMs,
     stopping,
-  });
+  };
+  const webSockets = new WebSocketStreams({ ...edge, upgrades, sendTimeoutMs: deps.sendTimeoutMs ?? SEND_TIMEOUT_MS });
+  serveContract(app, routes, { ...edge, webSockets });
   const { problemFor } = server;
+  const draining = new AbortController();
+  const mcp = serveMcp(app, {
+    mesh,
+    cancellations,
+    plugins: state.plugins,
+    contexts,
+    admission,
+    assertions,
+    stopping,
+    draining: draining.signal,
+    heartbeatMs,
+    problemFor,
+    publicUrl: config.publicUrl,
+    version,
+    progressMs: deps.mcpProgressMs,
+  });
   serveOpenAi(app, { mesh, admission, assertions, stopping, heartbeatMs, problemFor, tokens: metrics.tokens });
   servePackages(app, { packages: state.packages, tempDir: deps.tempDir });
   serveHealth(app, { mesh, admission, expected: services, health: deps.health });
   serveMetrics(app, metrics);
   serveOpenApi(app, routes, version);
+  const followCall = callFollower({ admission, trail, keyUse });
+  const grpc = createGrpcServer({
+    ...config,
+    port: grpcPortOf(config),
+    methods: methods.values(),
+    backend,
+    admission,
+    assertions,
+    ready: () => deps.health.ready(),
+    healthEveryMs: deps.grpcHealthEveryMs,
+    log,
+    onEnd: (call) => {
+      metrics.called(call.path, statusName(call.code), call.seconds);
+      followCall(call);
+    },
+  });
   await app.ready();
   let socket: LocalSocket | undefined;
 
@@ -160,17 +244,29 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
       void gateways.refresh();
       return address;
     },
-    drain: (graceMs) => {
+    listenGrpc: () => grpc.listen(),
+    drain: async (graceMs) => {
       socket?.close();
-      return server.stop(graceMs);
+      draining.abort();
+      // Streams of events have no end to wait for.
+      setTimeout(() => {
+        events.stop();
+        webSockets.stop();
+      }, config.drainDelayMs);
+      await Promise.all([server.stop(graceMs), grpc.stop(graceMs)]);
+      await trail.close();
     },
     close: () => {
+      events.close();
       limiter.close();
       source.close();
       gateways.close();
+      keyUse.close();
       redis?.disconnect();
       for (const forget of unwatch) forget();
-      for (const watched of [state.keys, state.credentials, state.revocations, state.config]) watched.close();
+      mcp.close();
+      const { keys, credentials, revocations, sessions, config: limits, plugins } = state;
+      for (const watched of [keys, credentials, revocations, sessions, limits, plugins]) watched.close();
     },
   };
 }
@@ -180,7 +276,7 @@ async function openLimiter(
   { metrics, source, gateways }: { metrics: Metrics; source: PolicySource; gateways: LiveGateways },
 ): Promise<Limiter> {
   const { redis, redisTimeoutMs: timeoutMs, log } = deps;
-  const policy = (): Policy => deps.policy ?? source.current;
+  const policy = (): Policy => source.current;
   if (redis === undefined) {
     metrics.limiterDegraded.set(1);
     log.warn({}, "WARREN_REDIS_URL is not set: limits are counted in this process's memory, for this gateway alone");

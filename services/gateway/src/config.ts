@@ -20,6 +20,14 @@ export const gatewayConfig = z.object({
     .default(8080)
     .describe("TCP port; 0: any that is free")
     .meta({ env: "WARREN_HTTP_PORT" }),
+  grpcPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe("TCP port of gRPC; 0: any that is free; absent: 8081, or any that is free where WARREN_HTTP_PORT is 0")
+    .meta({ env: "WARREN_GRPC_PORT" }),
   allowedHosts: list
     .prefault("localhost,127.0.0.1,[::1]")
     .describe(
@@ -34,6 +42,11 @@ export const gatewayConfig = z.object({
     .prefault("")
     .describe("Addresses and CIDR ranges of proxies whose X-Forwarded-For is believed, by commas")
     .meta({ env: "WARREN_HTTP_TRUST_PROXY" }),
+  publicUrl: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Where clients reach the gateway, such as https://warren.example.org; absent: under the host they name")
+    .meta({ env: "WARREN_HTTP_PUBLIC_URL" }),
   maxConnections: z.coerce
     .number()
     .int()
@@ -83,6 +96,13 @@ export const gatewayConfig = z.object({
 
 /** The settings as the gateway gets them. */
 export type GatewayConfig = z.output<typeof gatewayConfig>;
+
+const GRPC_PORT = 8081;
+
+/** Where gRPC is served: whoever takes any port for HTTP wants no fixed one beside it. */
+export function grpcPortOf({ grpcPort, port }: Pick<GatewayConfig, "grpcPort" | "port">): number {
+  return grpcPort ?? (port === 0 ? 0 : GRPC_PORT);
+}
 
 /**
  * The password for Redis; undefined where none is configured.

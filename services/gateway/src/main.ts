@@ -10,7 +10,7 @@ await runService({
   name: "gateway",
   description: "The edge: routes from the contract, tokens, limits",
   config: gatewayConfig,
-  start: async ({ config, mesh, log, health }) => {
+  start: async ({ config, mesh, log, health, metrics: { registry } }) => {
     const gateway = await buildGateway({
       config,
       mesh,
@@ -20,12 +20,14 @@ await runService({
       redis: config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, redisPassword(config)),
       version: "0.1.0",
       services: Object.keys(services),
-      processMetrics: true,
+      registry,
     });
     const address = await gateway.listen();
-    log.info({ address }, "Listening");
+    const grpcAddress = await gateway.listenGrpc();
+    log.info({ address, grpcAddress }, "Listening");
     return {
       address,
+      grpcAddress,
       drain: () => gateway.drain(config.drainGraceMs),
       stop: () => Promise.resolve(gateway.close()),
     };

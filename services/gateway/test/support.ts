@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { type Handlers, jsonCodec, type Kv, type Mesh, type ServiceDefinition } from "@warren/mesh";
 import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
+import { AccessServiceDefinition } from "@warren/proto/warren/auth/v1/access";
 import { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import { PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
@@ -18,12 +19,14 @@ import { buildGateway, type Gateway, type GatewayDependencies } from "../src/app
 import { gatewayConfig } from "../src/config.ts";
 import type { Credential } from "../src/identity/credentials.ts";
 import type { SigningKey } from "../src/identity/jwt.ts";
+import type { ConsoleSession } from "../src/identity/sessions.ts";
 import { parsePolicy } from "../src/limits/policy.ts";
 import { openState } from "../src/state.ts";
 
 const definitions = {
   agent: AgentServiceDefinition,
   auth: AuthServiceDefinition,
+  access: AccessServiceDefinition,
   "plugin-host": PluginServiceDefinition,
   secrets: SecretsServiceDefinition,
 };
@@ -40,6 +43,8 @@ export interface TestOptions extends Partial<Omit<GatewayDependencies, "config" 
 export interface TestGateway {
   readonly url: string;
   readonly port: number;
+  /** Where gRPC is served. */
+  readonly grpcAddress: string;
   readonly gateway: Gateway;
   readonly nats: TestNats;
   readonly auth: AuthState;
@@ -69,6 +74,7 @@ export interface AuthState {
   readonly keys: Kv<SigningKey>;
   readonly credentials: Kv<Credential>;
   readonly revocations: Kv<object>;
+  readonly sessions: Kv<ConsoleSession>;
 }
 
 /** No limit is met by tests that are not about limits. */
@@ -84,12 +90,15 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
     keys: await authMesh.kv("auth_keys", jsonCodec<SigningKey>()),
     credentials: await authMesh.kv("auth_credentials", jsonCodec<Credential>()),
     revocations: await authMesh.kv("auth_revocations", jsonCodec<object>()),
+    sessions: await authMesh.kv("auth_sessions", jsonCodec<ConsoleSession>()),
   };
   const hostMesh = await nats.connect("plugin-host");
   await hostMesh.objects("plugin_packages");
+  await hostMesh.kv("plugin_status", jsonCodec<object>());
   const operator = await addCredential(auth, { scopes: ["*"], principal: "operator" });
   for (const [name, partial] of Object.entries(handlers)) {
-    const mesh = name === "auth" ? authMesh : name === "plugin-host" ? hostMesh : await nats.connect(name);
+    const mesh =
+      name === "auth" || name === "access" ? authMesh : name === "plugin-host" ? hostMesh : await nats.connect(name);
     await serve(mesh, definitions[name as keyof typeof definitions], partial);
   }
   const mesh = await nats.connect("gateway");
@@ -110,6 +119,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
     ...deps,
   });
   const url = await gateway.listen();
+  const grpcAddress = await gateway.listenGrpc();
   t.after(async () => {
     await gateway.drain(0);
     gateway.close();
@@ -130,7 +140,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
       },
       body,
     );
-  return { url, port: Number(new URL(url).port), gateway, nats, auth, operator, call };
+  return { url, port: Number(new URL(url).port), grpcAddress, gateway, nats, auth, operator, call };
 }
 
 /** One request on a connection of its own. */

@@ -10,11 +10,12 @@ import {
   PluginStatus,
 } from "@warren/proto/warren/plugins/v1/plugins";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
-import type { Health, Logger, Telemetry } from "@warren/service";
+import { type Health, type Logger, Registry, type Telemetry } from "@warren/service";
 import { createHandlers } from "./handlers.ts";
 import { IdempotentCalls } from "./lifecycle/idempotency.ts";
 import type { InstanceFigures } from "./lifecycle/instance.ts";
 import type { LazySandbox } from "./lifecycle/lazy-sandbox.ts";
+import { PluginMetrics } from "./lifecycle/metrics.ts";
 import { PluginLog } from "./lifecycle/plugin-log.ts";
 import { defaultRestartFigures, type RestartFigures, RestartPolicy } from "./lifecycle/restart.ts";
 import { Runner } from "./lifecycle/runner.ts";
@@ -48,6 +49,8 @@ export interface PluginHostOptions {
   readonly drainMs: number;
   readonly figures?: Partial<InstanceFigures>;
   readonly restart?: RestartFigures;
+  /** Where plugins are counted; absent: nowhere that anybody sees. */
+  readonly registry?: Registry;
 }
 
 /** A plugin host that serves. */
@@ -87,7 +90,8 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     published.catch(warn("An event could not be published"));
   };
 
-  const startInstance = createInstanceStarter({
+  const metrics = new PluginMetrics(options.registry ?? new Registry(), () => supervisor.runners());
+  const start = createInstanceStarter({
     store,
     sandbox,
     nodePath,
@@ -97,6 +101,11 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
       createSecretLeases(secrets, pluginId, instanceId, warn("Leases could not be ended: they expire")),
     tracing: { tracer, recordForeignSpan: (service, span) => telemetry.recordForeignSpan(service, span) },
   });
+  const startInstance: typeof start = async (record, ...rest) => {
+    const started = await start(record, ...rest);
+    metrics.started(record.id, started.instance);
+    return started;
+  };
   const createRunner = (record: PluginRecord): Runner => {
     const pluginLog = logs.get(record.id) ?? new PluginLog();
     logs.set(record.id, pluginLog);
@@ -169,6 +178,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     supervisor,
     installing,
     remembered: new IdempotentCalls(),
+    metrics,
     logOf: (pluginId) => logs.get(pluginId),
     onRemoved: ({ id, packageDigest }, principal) => {
       announce(mesh.publish(PluginRemoved, { pluginId: id, principal, time: new Date() }, { key: id }));

@@ -2,6 +2,7 @@
 import { type CallContext, type Handlers, type Kv, RpcError, StatusCode } from "@warren/mesh";
 import type { PluginRecord, PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins";
 import type { IdempotentCalls } from "./lifecycle/idempotency.ts";
+import type { PluginMetrics } from "./lifecycle/metrics.ts";
 import type { PluginLog } from "./lifecycle/plugin-log.ts";
 import type { Runner } from "./lifecycle/runner.ts";
 import type { Supervisor } from "./lifecycle/supervisor.ts";
@@ -16,6 +17,7 @@ export interface HandlerDependencies {
   readonly supervisor: Supervisor;
   readonly installing: InstallDependencies;
   readonly remembered: IdempotentCalls;
+  readonly metrics: Pick<PluginMetrics, "call">;
   /** The log of a plugin that is or was run here. */
   readonly logOf: (pluginId: string) => PluginLog | undefined;
   readonly onRemoved: (record: PluginRecord, principal: string) => void;
@@ -53,7 +55,7 @@ export function createHandlers(deps: HandlerDependencies): Handlers<PluginServic
 
     async callTool({ pluginId, tool, arguments: args = {} }, ctx) {
       const runner = supervisor.runner(pluginId) ?? (await awaitRunner(deps, pluginId, ctx));
-      const call = () => runner.call(tool, args, ctx.deadline, ctx.signal);
+      const call = () => deps.metrics.call(pluginId, () => runner.call(tool, args, ctx.deadline, ctx.signal));
       if (ctx.idempotencyKey === undefined) return call();
       const { tenant, principal } = ctx.caller;
       return deps.remembered.run(

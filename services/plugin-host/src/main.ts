@@ -10,12 +10,13 @@ await runService({
   name: "plugin-host",
   description: "Runs untrusted plugins in a sandbox and serves their tools",
   config,
-  start: ({ config: settings, mesh, log, health, telemetry }) =>
+  start: ({ config: settings, mesh, log, health, telemetry, metrics: { registry } }) =>
     createPluginHost({
       mesh,
       log,
       health,
       telemetry,
+      registry,
       tracer: trace.getTracer("@warren/plugin-host"),
       sandbox: lazySandbox(() => createBubblewrapSandbox({ cgroupParent: settings.cgroupParent })),
       storeDir: storeFolder(settings),

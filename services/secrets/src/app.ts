@@ -1,10 +1,11 @@
 // The wiring of the service: stores, key ring, vault, leases and handlers. Tests build it as main does.
 import { bytesCodec, type Mesh } from "@warren/mesh";
-import type { Health, Logger } from "@warren/service";
+import { type Health, type Logger, Registry } from "@warren/service";
 import { SecretAccessed } from "@warren/proto/warren/events/v1/events";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { createHandlers } from "./handlers.ts";
 import { Leases } from "./leases.ts";
+import { countAccesses, showLeases } from "./metrics.ts";
 import { jetstreamStore } from "./store/jetstream.ts";
 import { openKeyRing } from "./vault/key-ring.ts";
 import { RollbackWatch } from "./vault/rollback.ts";
@@ -19,6 +20,8 @@ export interface SecretsOptions {
   readonly health?: Pick<Health, "check">;
   /** The generation that a person has agreed to go back behind, after restoring a backup on purpose. */
   readonly acceptGeneration?: number | undefined;
+  /** Where accesses are counted; absent: nowhere that anybody sees. */
+  readonly registry?: Registry;
 }
 
 /** The running service. */
@@ -35,6 +38,7 @@ export async function createSecrets({
   log,
   health,
   acceptGeneration,
+  registry = new Registry(),
 }: SecretsOptions): Promise<Secrets> {
   const store = jetstreamStore(await mesh.kv("secrets", bytesCodec));
   const ring = await openKeyRing({
@@ -52,7 +56,8 @@ export async function createSecrets({
   await rollback.start();
   const vault = new Vault({ store, ring, observeWrite: rollback.observeWrite });
   const leases = new Leases();
-  const audit = (event: SecretAccessed): Promise<void> => mesh.publish(SecretAccessed, event);
+  showLeases(registry, leases);
+  const audit = countAccesses(registry, (event) => mesh.publish(SecretAccessed, event));
   health?.check("vault", async () => {
     await ring.check();
     if (rollback.notice !== undefined)

@@ -9,11 +9,12 @@ try {
     name: "secrets",
     description: "The vault",
     config,
-    start: ({ config: settings, mesh, log, health }) =>
+    start: ({ config: settings, mesh, log, health, metrics: { registry } }) =>
       createSecrets({
         mesh,
         log,
         health,
+        registry,
         rootKey: rootKeyFrom(rootKeySource(settings)),
         acceptGeneration: settings.acceptGeneration,
       }),

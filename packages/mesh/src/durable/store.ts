@@ -48,7 +48,7 @@ export async function store(stream: EventStream, message: Storable, deps: StateD
     }
   };
   try {
-    await operate(deps, `Storing ${message.subject} in ${stream.name}`, attempts);
+    await operate(deps, `Storing an event in ${stream.name}`, attempts);
   } finally {
     over = true;
   }

@@ -54,6 +54,9 @@ export const state = {
   auth_signing: { name: "auth_signing", kind: "kv", maxBytes: MiB },
   auth_credentials: { name: "auth_credentials", kind: "kv", maxBytes: 16 * MiB },
   auth_revocations: { name: "auth_revocations", kind: "kv", maxBytes: 16 * MiB },
+  auth_sessions: { name: "auth_sessions", kind: "kv", maxBytes: 16 * MiB, ttlMs: DAY_MS },
+  auth_factors: { name: "auth_factors", kind: "kv", maxBytes: MiB },
+  auth_activity: { name: "auth_activity", kind: "kv", maxBytes: 8 * MiB },
   secrets: { name: "secrets", kind: "kv", maxBytes: 256 * MiB },
   secrets_keyring: { name: "secrets_keyring", kind: "kv", maxBytes: MiB },
   plugins: { name: "plugins", kind: "kv", maxBytes: 64 * MiB },
@@ -69,6 +72,7 @@ export const state = {
 } as const satisfies Record<string, StateSpec>;
 
 const AUTH = "warren.auth.v1.AuthService";
+const ACCESS = "warren.auth.v1.AccessService";
 const AGENT = "warren.agent.v1.AgentService";
 const PLUGINS = "warren.plugins.v1.PluginService";
 const SECRETS = "warren.secrets.v1.SecretsService";
@@ -78,18 +82,26 @@ const TELEMETRY = "warren.telemetry.v1.TelemetryService";
 export const services = {
   gateway: {
     serves: [TELEMETRY],
-    calls: [AUTH, AGENT, PLUGINS, SECRETS, TELEMETRY],
-    publishes: ["system.>"],
-    subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
+    calls: [AUTH, ACCESS, AGENT, PLUGINS, SECRETS, TELEMETRY],
+    publishes: ["system.>", "security.decision.>"],
+    subscribes: ["system.>", "agent.>", "session.>", "plugin.>", "security.>"],
     owns: ["gateway_config"],
-    reads: ["auth_keys", "auth_credentials", "auth_revocations", "audit", "dead_letters"],
+    reads: [
+      "auth_keys",
+      "auth_credentials",
+      "auth_revocations",
+      "auth_sessions",
+      "plugin_status",
+      "audit",
+      "dead_letters",
+    ],
     writes: ["plugin_packages"],
-    feeds: [],
+    feeds: ["audit"],
     consumes: [{ stream: "audit", durable: "notices" }],
     speaksForUsers: true,
   },
   auth: {
-    serves: [AUTH, TELEMETRY],
+    serves: [AUTH, ACCESS, TELEMETRY],
     calls: [],
     publishes: ["system.>", "security.>"],
     subscribes: [],
@@ -101,6 +113,9 @@ export const services = {
       "auth_signing",
       "auth_credentials",
       "auth_revocations",
+      "auth_sessions",
+      "auth_factors",
+      "auth_activity",
       "audit",
       "dead_letters",
     ],

@@ -2,6 +2,7 @@
 import { JetStreamApiError, type JetStreamClient, jetstream } from "@nats-io/jetstream";
 import { type Connection, tooLarge } from "../connection.ts";
 import { RpcError, StatusCode } from "../status.ts";
+import { traceState } from "../telemetry.ts";
 
 /** JetStream's code for an append or update whose expected sequence was not the last. */
 const WRONG_LAST_SEQUENCE = 10_071;
@@ -54,12 +55,24 @@ export function isConflict(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
 }
 
-/** Runs an operation on state, within `timeoutMs`; what JetStream and the connection throw becomes an RpcError. */
-export async function operate<T>(
-  { connection }: StateDependencies,
+/**
+ * Runs an operation on state, within `timeoutMs`; what JetStream and the connection throw becomes an RpcError.
+ * @param what names the operation in errors and in its span: a template, never a key.
+ */
+export function operate<T>(
+  deps: StateDependencies,
   what: string,
   operation: () => Promise<T>,
   timeoutMs = OPERATION_MS,
+): Promise<T> {
+  return traceState(`nats ${lowerFirst(what)}`, () => attempt(deps, what, operation, timeoutMs));
+}
+
+async function attempt<T>(
+  { connection }: StateDependencies,
+  what: string,
+  operation: () => Promise<T>,
+  timeoutMs: number,
 ): Promise<T> {
   connection.assertUp();
   // nats.js lets a request wait out its whole timeout when the connection is lost meanwhile.

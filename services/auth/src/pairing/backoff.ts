@@ -96,7 +96,7 @@ export function refuseBefore(notBefore: number, now: number): void {
 function tooEarly(waitMs: number): RpcError {
   const retryAfterMs = Math.ceil(waitMs);
   const seconds = Math.ceil(retryAfterMs / 1000);
-  return new RpcError(StatusCode.RESOURCE_EXHAUSTED, `Too many pairing attempts: try again in ${seconds} s`, {
+  return new RpcError(StatusCode.RESOURCE_EXHAUSTED, `Too many attempts: try again in ${seconds} s`, {
     reason: "PAIRING_BACKOFF",
     retryAfterMs,
   });

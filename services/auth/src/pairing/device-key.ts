@@ -1,5 +1,5 @@
 // A device's public key (RFC 7517, RFC 8037) and the proof that the device holds the private one.
-import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, verify } from "node:crypto";
 import { RpcError, StatusCode } from "@warren/mesh";
 import { isSoundPublicKey } from "./edwards25519.ts";
 
@@ -61,6 +61,12 @@ export function verifySignature(jwk: DeviceJwk, text: string, signature: string)
   return jwk.kty === "OKP"
     ? verify(null, Buffer.from(text), key, bytes)
     : verify("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }, bytes);
+}
+
+/** A key that nobody holds: signatures are judged against it where there is no device, so that the time does not tell. */
+export function decoyKey(): DeviceJwk {
+  const { x = "" } = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
+  return { kty: "OKP", crv: "Ed25519", x };
 }
 
 function importKey(jwk: DeviceJwk): KeyObject | undefined {

@@ -4,11 +4,13 @@ import { RpcError, StatusCode } from "@warren/mesh";
 import type { Clock } from "../clock.ts";
 import { change, type Store } from "../compare-and-set.ts";
 import { equalInConstantTime } from "../hash.ts";
+import { DEFAULT_SCOPES } from "../scopes.ts";
 import type { Sealer } from "../seal.ts";
 import { type AttemptCounter, PAIRING_BACKOFF, refuseBefore, waitAfter } from "./backoff.ts";
 import { clientNetwork } from "./client-network.ts";
 import { newCode, normalizeCode } from "./code.ts";
-import { challengeText, type DeviceJwk, verifySignature } from "./device-key.ts";
+import type { FactorProof, Totp } from "../factors/totp.ts";
+import { challengeText, decoyKey, type DeviceJwk, thumbprint, verifySignature } from "./device-key.ts";
 
 /** How long a pairing may be completed, in milliseconds. */
 export const PAIRING_MS = 300_000;
@@ -18,6 +20,7 @@ export const MAX_ATTEMPTS = 5;
 export const MAX_WAITING = { perNetwork: 20, total: 200 } as const;
 
 const PREFIX = "pairing";
+const DECOY_PREFIX = "decoy";
 const FLEET = "all";
 
 /** A pairing at rest. Times in milliseconds since 1970. */
@@ -48,17 +51,31 @@ export interface PairingWish {
 }
 
 /** What a device sends to complete a pairing. */
-export interface PairingProof {
+export interface PairingProof extends FactorProof {
   readonly id: string;
   /** As typed. */
   readonly code: string;
   /** base64url. */
   readonly signature: string;
   readonly address?: string | undefined;
+  /** The key that the caller has proven to hold with this request: its thumbprint. It must be the device's. */
+  readonly key?: string | undefined;
 }
 
+/** When a pairing asks for a one-time password: where the operator has set them up, or always, or never. */
+export type FactorPolicy = "enabled" | "always" | "never";
+
 /** Why an attempt was refused: for events and logs, never for the caller. */
-export type RefusalReason = "unknown" | "expired" | "locked" | "used" | "wrong_code" | "wrong_signature";
+export type RefusalReason =
+  | "unknown"
+  | "expired"
+  | "locked"
+  | "used"
+  | "wrong_code"
+  | "wrong_signature"
+  | "wrong_key"
+  | "wrong_factor"
+  | "no_factor";
 
 /** The refusal. Its message is the same whatever the reason: who guesses learns nothing. */
 export class PairingRefusal extends RpcError {
@@ -83,16 +100,36 @@ export interface Pairings {
   complete(proof: PairingProof): Promise<PairingRecord>;
 }
 
-/** Pairings over `kv`, with `networks` counting failures by network and `fleet` counting all. */
-export function createPairings(deps: {
+/** What pairings need. */
+export interface PairingDeps {
   readonly kv: Store<PairingRecord>;
+  /** Counts failures by network. */
   readonly networks: AttemptCounter;
+  /** Counts all failures. */
   readonly fleet: AttemptCounter;
   readonly sealer: Sealer;
+  readonly factor: Pick<Totp, "judge">;
+  readonly factorPolicy: FactorPolicy;
   readonly clock: Clock;
-}): Pairings {
-  const { kv, networks, fleet, sealer, clock } = deps;
+}
+
+/** Pairings over `kv`. */
+export function createPairings(deps: PairingDeps): Pairings {
+  const { kv, networks, fleet, sealer, factor, factorPolicy, clock } = deps;
   const keyOf = (id: string): string => `${PREFIX}.${id}`;
+  const decoy: PairingRecord = {
+    id: "0".repeat(32),
+    state: "pending",
+    sealedCode: sealer.seal(newCode(), "0".repeat(32)),
+    challenge: randomBytes(32).toString("base64url"),
+    deviceName: "",
+    key: decoyKey(),
+    scopes: DEFAULT_SCOPES,
+    createdAt: 0,
+    expiresAt: 0,
+    attempts: 0,
+    notBefore: 0,
+  };
 
   const codeOf = (record: PairingRecord): string | undefined => {
     try {
@@ -112,15 +149,44 @@ export function createPairings(deps: {
       .toSorted((a, b) => a.record.createdAt - b.record.createdAt);
   };
 
-  /** An attempt counts before it is judged, so that a crash or a crowd cannot judge one that was not counted. */
-  const claim = (id: string): Promise<PairingRecord> =>
-    change(kv, keyOf(id), (record) => {
-      const refusal = refusalOf(record, clock());
-      if (!record || refusal) throw new PairingRefusal(refusal ?? "unknown");
+  /**
+   * An attempt counts before it is judged, so that a crash or a crowd cannot judge one that was not counted.
+   * Where there is nothing to attempt, a decoy is written and judged in its place: the time does not tell.
+   */
+  const claim = async (id: string): Promise<{ record: PairingRecord; refusal?: RefusalReason }> => {
+    let refusal: RefusalReason | undefined;
+    const claimed = await change(kv, keyOf(id), (record) => {
+      refusal = refusalOf(record, clock());
+      if (!record || refusal) return undefined;
       refuseBefore(record.notBefore, clock());
       const attempts = record.attempts + 1;
       return { ...record, attempts, notBefore: clock() + waitAfter(attempts, PAIRING_BACKOFF) };
     });
+    if (claimed) return { record: claimed };
+    await kv.create(`${DECOY_PREFIX}.${randomBytes(16).toString("hex")}`, decoy);
+    return { record: decoy, refusal: refusal ?? "unknown" };
+  };
+
+  /** Why a proof does not do; every part is judged, whatever the others say. */
+  const judge = async (record: PairingRecord, proof: PairingProof): Promise<Judged> => {
+    const code = normalizeCode(proof.code);
+    const expected = codeOf(record);
+    const rightCode = equalInConstantTime(code, expected ?? "") && expected !== undefined;
+    const rightSignature = verifySignature(
+      record.key,
+      challengeText(record.challenge, code, proof.id),
+      proof.signature,
+    );
+    const rightKey = equalInConstantTime(proof.key ?? thumbprint(record.key), thumbprint(record.key));
+    const judged = await factor.judge(proof);
+    const spendFactor = async (): Promise<boolean> => factorPolicy === "never" || !judged || (await judged.spend());
+    if (!rightCode) return { refusal: "wrong_code", spendFactor };
+    if (!rightSignature) return { refusal: "wrong_signature", spendFactor };
+    if (!rightKey) return { refusal: "wrong_key", spendFactor };
+    if (factorPolicy === "always" && !judged) return { refusal: "no_factor", spendFactor };
+    if (factorPolicy !== "never" && judged && !judged.right) return { refusal: "wrong_factor", spendFactor };
+    return { refusal: undefined, spendFactor };
+  };
 
   const spend = (id: string): Promise<PairingRecord> =>
     change(kv, keyOf(id), (record): PairingRecord => {
@@ -155,25 +221,20 @@ export function createPairings(deps: {
       await kv.create(keyOf(id), record);
       return { record, code };
     },
-    async complete({ id, code: typed, signature, address }) {
+    async complete(proof) {
+      const { id, address } = proof;
       const network = clientNetwork(address);
       await networks.check(network);
       await fleet.check(FLEET);
-      let record: PairingRecord;
-      try {
-        record = await claim(id);
-      } catch (error) {
-        // Guessed ids count like guessed codes.
-        if (error instanceof PairingRefusal) await count(networks, fleet, network);
-        throw error;
-      }
-      await count(networks, fleet, network);
-      const code = normalizeCode(typed);
-      const expected = codeOf(record);
-      const rightCode = expected !== undefined && equalInConstantTime(code, expected);
-      const rightKey = verifySignature(record.key, challengeText(record.challenge, code, id), signature);
-      // Both are always judged, so that the time taken does not tell which was wrong.
-      if (!rightCode || !rightKey) throw new PairingRefusal(rightCode ? "wrong_signature" : "wrong_code");
+      const { record, refusal } = await claim(id);
+      // Guessed ids count like guessed codes.
+      await networks.claim(network);
+      await fleet.claim(FLEET);
+      const judged = await judge(record, proof);
+      const why = refusal ?? judged.refusal;
+      if (why) throw new PairingRefusal(why);
+      // Before the pairing: a password that was used up twice would be worse than one that was used up in vain.
+      if (!(await judged.spendFactor())) throw new PairingRefusal("wrong_factor");
       const spent = await spend(id);
       await Promise.allSettled([networks.refund(network), fleet.refund(FLEET)]); // A count too high mends itself.
       return spent;
@@ -181,9 +242,10 @@ export function createPairings(deps: {
   };
 }
 
-async function count(networks: AttemptCounter, fleet: AttemptCounter, network: string): Promise<void> {
-  await networks.claim(network);
-  await fleet.claim(FLEET);
+/** What was found of a proof, and what uses up its second factor. */
+interface Judged {
+  readonly refusal: RefusalReason | undefined;
+  spendFactor(): Promise<boolean>;
 }
 
 /** Why a pairing takes no further attempt; undefined when it takes one. */

@@ -19,22 +19,27 @@ export interface AccessGrant {
   readonly family: string;
   /** The thumbprint of the device's key (RFC 7638), to which the token is bound (RFC 7800). */
   readonly thumbprint: string;
+  /** The token is good only with a proof of that key (RFC 9449). */
+  readonly proofRequired?: boolean;
 }
 
 /** Signs access tokens for devices. */
 export type IssueAccessToken = (grant: AccessGrant) => Promise<string>;
 
-/** An issuer of access tokens, signed with `key`. */
+/** An issuer of access tokens, each signed with the key that `currentKey` gives. */
 export function createAccessTokens({
-  key,
+  currentKey,
   clock,
 }: {
-  readonly key: SigningKey;
+  readonly currentKey: () => Promise<SigningKey>;
   readonly clock: Clock;
 }): IssueAccessToken {
-  return ({ deviceId, scopes, tenant, family, thumbprint }) => {
+  return async ({ deviceId, scopes, tenant, family, thumbprint, proofRequired }) => {
+    const key = await currentKey();
     const issuedAt = Math.floor(clock() / 1000);
-    return new SignJWT({ scope: scopes.join(" "), tenant, sid: family, cnf: { jkt: thumbprint } })
+    // `token_type` says the same in the answers of RFC 9449 §6.2 (token introspection).
+    const bound = proofRequired ? { token_type: "DPoP" } : {};
+    return new SignJWT({ scope: scopes.join(" "), tenant, sid: family, cnf: { jkt: thumbprint }, ...bound })
       .setProtectedHeader({ alg: "EdDSA", typ: "at+jwt", kid: key.kid })
       .setIssuer(ISSUER)
       .setAudience(AUDIENCE)

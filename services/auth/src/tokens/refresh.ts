@@ -22,19 +22,35 @@ export interface RefreshRecord {
   readonly revokedAt?: number;
 }
 
-/** What became of a refresh token that was used. */
+/** Judged where there is no family. */
+const DECOY: RefreshRecord = {
+  deviceId: "none",
+  counter: 1,
+  hash: sha256("none"),
+  previousHash: sha256("none before"),
+  rotatedAt: 0,
+  createdAt: 0,
+};
+
+/** What became of a refresh token that was used; where it names a family, whose. */
 export type Rotation =
   | { readonly outcome: "rotated"; readonly deviceId: string; readonly family: string; readonly token: string }
   /** A token of the past: somebody has a copy. The family must end. */
   | { readonly outcome: "reused"; readonly deviceId: string; readonly family: string }
-  | { readonly outcome: "refused" };
+  | { readonly outcome: "refused"; readonly why: "unknown" | "revoked" | "wrong_key" | "superseded" };
+
+/** Decides whether a device's token may be used by this caller, before anything is changed. */
+export type MayUse = (deviceId: string) => Promise<boolean>;
 
 /** The refresh tokens of the mesh. */
 export interface RefreshTokens {
   /** Begins a device's family. @returns its first token. */
   open(deviceId: string, family: string): Promise<string>;
-  /** Uses a token. Of many uses at once, on any replica, all get the same successor. */
-  rotate(token: string): Promise<Rotation>;
+  /**
+   * Uses a token. Of many uses at once, on any replica, all get the same successor.
+   * @param mayUse Asked first, for tokens that are bound to a key: whoever cannot prove it changes nothing.
+   */
+  rotate(token: string, mayUse?: MayUse): Promise<Rotation>;
   /** Ends a family; one that does not exist is as good as ended. */
   revoke(family: string): Promise<void>;
 }
@@ -55,7 +71,7 @@ export function createRefreshTokens(deps: {
   ): { next: RefreshRecord; answer: Rotation } => {
     const { deviceId, counter } = record;
     const stay = (answer: Rotation): { next: RefreshRecord; answer: Rotation } => ({ next: record, answer });
-    if (record.revokedAt !== undefined) return stay({ outcome: "refused" });
+    if (record.revokedAt !== undefined) return stay({ outcome: "refused", why: "revoked" });
     const presented = sha256(token);
     const now = clock();
     if (equalInConstantTime(presented, record.hash)) {
@@ -74,10 +90,14 @@ export function createRefreshTokens(deps: {
       const successor = mint.successor(family, counter, token);
       // Another one was derived under credentials of the past: it cannot be given again.
       const same = equalInConstantTime(sha256(successor), record.hash);
-      return stay(same ? { outcome: "rotated", deviceId, family, token: successor } : { outcome: "refused" });
+      return stay(
+        same ? { outcome: "rotated", deviceId, family, token: successor } : { outcome: "refused", why: "superseded" },
+      );
     }
     // A made-up token that names a family (the `sid` of access tokens) must not be able to end it: only ours count.
-    return stay(isPrevious || authentic ? { outcome: "reused", deviceId, family } : { outcome: "refused" });
+    return stay(
+      isPrevious || authentic ? { outcome: "reused", deviceId, family } : { outcome: "refused", why: "unknown" },
+    );
   };
 
   return {
@@ -87,13 +107,17 @@ export function createRefreshTokens(deps: {
       await kv.create(family, { deviceId, counter: 1, hash: sha256(token), rotatedAt: now, createdAt: now });
       return token;
     },
-    async rotate(token) {
+    async rotate(token, mayUse) {
       const read = mint.read(token);
-      let answer: Rotation = { outcome: "refused" };
+      let answer: Rotation = { outcome: "refused", why: "unknown" };
       if (!read) return answer;
+      // A family's device never changes: what is decided of it here holds below. Asked also of none, as everything is
+      // done for families that are not there: the time does not tell which are.
+      const device = (await kv.get(read.family))?.value.deviceId ?? "none";
+      if (mayUse && !(await mayUse(device))) return { outcome: "refused", why: "wrong_key" };
       await change(kv, read.family, (record) => {
+        const used = use(token, read, record ?? DECOY);
         if (!record) return undefined;
-        const used = use(token, read, record);
         answer = used.answer;
         return used.next;
       });

@@ -28,6 +28,8 @@ const WRONG_CODE = "22222222";
 function build(stores: AuthStores, clock: () => number, secret: Uint8Array): Pairings {
   const counter = { kv: stores.attempts, clock };
   return createPairings({
+    factor: { judge: async () => undefined },
+    factorPolicy: "enabled",
     kv: stores.pairings,
     networks: createAttemptCounter({ ...counter, prefix: "network", policy: NETWORK_BACKOFF }),
     fleet: createAttemptCounter({ ...counter, prefix: "fleet", policy: FLEET_BACKOFF }),

@@ -2,9 +2,10 @@
 import { randomBytes } from "node:crypto";
 import type { TestContext } from "node:test";
 import { type Caller, type CallOptions, type Mesh, RpcError, type ServiceClient, StatusCode } from "@warren/mesh";
+import { AccessServiceDefinition } from "@warren/proto/warren/auth/v1/access";
 import { AuthServiceDefinition, type StartPairingRequest, type TokenGrant } from "@warren/proto/warren/auth/v1/auth";
 import { startNats, type TestNats } from "@warren/testing";
-import { createAuth } from "../../src/app.ts";
+import { type Auth, type AuthDeps, createAuth } from "../../src/app.ts";
 import { normalizeCode } from "../../src/pairing/code.ts";
 import { type AuthStores, openStores } from "../../src/stores.ts";
 import { testClock } from "./clock.ts";
@@ -15,6 +16,9 @@ export interface AuthHarness {
   readonly stores: AuthStores;
   readonly clock: ReturnType<typeof testClock>;
   readonly client: ServiceClient<typeof AuthServiceDefinition>;
+  readonly access: ServiceClient<typeof AccessServiceDefinition>;
+  /** The first replica itself. */
+  readonly service: Auth;
   /** Events that any replica published, by type and in order. */
   readonly events: { readonly type: string; readonly event: object }[];
   /** Everything that any replica logged, as JSON. */
@@ -36,6 +40,8 @@ export interface HarnessOptions {
   readonly deaf?: boolean;
   /** Puts something between the service and its state. */
   readonly wrap?: (stores: AuthStores) => AuthStores;
+  /** Settings of every replica. */
+  readonly settings?: Partial<Pick<AuthDeps, "factorPolicy" | "requireProof" | "operatorTokenFile">>;
 }
 
 export async function startAuth(t: TestContext, options: HarnessOptions = {}): Promise<AuthHarness> {
@@ -46,26 +52,32 @@ export async function startAuth(t: TestContext, options: HarnessOptions = {}): P
   const logged: string[] = [];
   const note = (fields: object, text: string): void => void logged.push(JSON.stringify({ ...fields, text }));
   let first: AuthStores | undefined;
+  let service: Auth | undefined;
 
   const addReplica = async (): Promise<void> => {
     const mesh = await nats.connect("auth");
     const stores = await openStores(mesh);
     first ??= stores;
-    const handlers = await createAuth({
-      mesh: options.deaf ? { publish: refuse } : recording(mesh, events),
+    const auth = await createAuth({
+      mesh: options.deaf ? { publish: refuse, auditLog: mesh.auditLog } : recording(mesh, events),
       stores: options.wrap?.(stores) ?? stores,
       sealingKey,
       clock: clock.now,
       log: { info: note, warn: note },
       showCodeInLog: options.showCodeInLog ?? false,
+      headStartMs: 0,
+      ...options.settings,
     });
-    await mesh.serve(AuthServiceDefinition, handlers);
+    service ??= auth;
+    await mesh.serve(AuthServiceDefinition, auth.auth);
+    await mesh.serve(AccessServiceDefinition, auth.access);
   };
   await addReplica();
-  if (!first) throw new Error("The first replica opened no stores");
+  if (!first || !service) throw new Error("The first replica did not start");
 
   const gateway = await nats.connect("gateway");
   const client = gateway.client(AuthServiceDefinition);
+  const access = gateway.client(AccessServiceDefinition);
   const as: AuthHarness["as"] = (caller = {}) => ({
     assertion: gateway.assert({
       principal: "anonymous",
@@ -86,15 +98,30 @@ export async function startAuth(t: TestContext, options: HarnessOptions = {}): P
     const start = { deviceName: "Alice's laptop", publicKey: device.publicKey, scopes: [], ...request };
     const { id, challenge } = await client.startPairing(start, as());
     const code = await codeOf(id);
-    const proof = { id, code, signature: device.prove(challenge, code, id), totp: "" };
+    const proof = { id, code, signature: device.prove(challenge, code, id) };
     return { device, grant: await client.completePairing(proof, as()) };
   };
-  return { nats, stores: first, clock, client, events, logged, addReplica, as, operator, pair, codeOf };
+  return {
+    nats,
+    stores: first,
+    service,
+    clock,
+    client,
+    access,
+    events,
+    logged,
+    addReplica,
+    as,
+    operator,
+    pair,
+    codeOf,
+  };
 }
 
 /** Nobody may receive security events but the audit to come, so they are noted where they are published. */
-function recording(mesh: Mesh, events: AuthHarness["events"]): Pick<Mesh, "publish"> {
+function recording(mesh: Mesh, events: AuthHarness["events"]): Pick<Mesh, "publish" | "auditLog"> {
   return {
+    auditLog: mesh.auditLog,
     async publish(type, event, options) {
       await mesh.publish(type, event, options);
       events.push({ type: type.$type.replace("warren.events.v1.", ""), event: event as object });

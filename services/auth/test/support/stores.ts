@@ -7,6 +7,7 @@ import type { AuthStores } from "../../src/stores.ts";
 /** The same stores under names of their own, so that tests can share a server. */
 export function apart(stores: AuthStores, name: string = randomUUID()): AuthStores {
   const { pairings, attempts, devices, revocations, refresh, credentials, publicKeys, signing } = stores;
+  const { sessions, factors, activity } = stores;
   return {
     pairings: under(pairings, name),
     attempts: under(attempts, name),
@@ -16,6 +17,9 @@ export function apart(stores: AuthStores, name: string = randomUUID()): AuthStor
     credentials: under(credentials, name),
     publicKeys: under(publicKeys, name),
     signing: under(signing, name),
+    sessions: under(sessions, name),
+    factors: under(factors, name),
+    activity: under(activity, name),
   };
 }
 

@@ -7,7 +7,7 @@ import { testClock } from "../support/clock.ts";
 
 const { privateKey } = generateKeyPairSync("ed25519");
 const clock = testClock();
-const issue = createAccessTokens({ key: { kid: "key-1", privateKey }, clock: clock.now });
+const issue = createAccessTokens({ currentKey: async () => ({ kid: "key-1", privateKey }), clock: clock.now });
 const grant = {
   deviceId: "device-1",
   scopes: ["chat", "plugins:read"],

@@ -89,7 +89,7 @@ test("refresh tokens", async (t) => {
       "",
       "wrt_x.y",
     ])
-      assert.deepEqual(await one.rotate(token), { outcome: "refused" });
+      assert.deepEqual(await one.rotate(token), { outcome: "refused", why: "unknown" });
     await rotated(one, first);
   });
 
@@ -97,7 +97,8 @@ test("refresh tokens", async (t) => {
     const { one, two, family, first } = await begin();
     const second = await rotated(one, first);
     await two.revoke(family);
-    for (const token of [first, second]) assert.deepEqual(await one.rotate(token), { outcome: "refused" });
+    for (const token of [first, second])
+      assert.deepEqual(await one.rotate(token), { outcome: "refused", why: "revoked" });
     await one.revoke(newFamily());
   });
 
@@ -115,7 +116,11 @@ test("refresh tokens", async (t) => {
     const { clock, kv, one, family, first } = await begin();
     const second = await rotated(one, first);
     const successor = createRefreshTokens({ kv, mint: createRefreshTokenMint(randomBytes(32)), clock: clock.now });
-    assert.deepEqual(await successor.rotate(first), { outcome: "refused" }, "its successor cannot be made again");
+    assert.deepEqual(
+      await successor.rotate(first),
+      { outcome: "refused", why: "superseded" },
+      "its successor cannot be made again",
+    );
     const third = await rotated(successor, second);
     clock.advance(GRACE_MS + 1);
     assert.deepEqual(await successor.rotate(second), { outcome: "reused", deviceId: "device-1", family });

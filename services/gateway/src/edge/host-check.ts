@@ -40,7 +40,7 @@ export function hostCheck({ allowedHosts, allowedOrigins }: HostCheckOptions): H
 }
 
 /** The authority that the request names: of an absolute target, which goes before the Host header (RFC 9112 §3.2.2). */
-function authorityOf(request: IncomingMessage): string {
+export function authorityOf(request: IncomingMessage): string {
   const target = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? "")?.[1];
   if (target !== undefined) return target.toLowerCase();
   let seen = 0;

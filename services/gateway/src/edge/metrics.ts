@@ -1,13 +1,15 @@
 // What the gateway counts, in Prometheus' text form. Labels are templates and names, never ids.
 import type { FastifyInstance } from "fastify";
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry, SECONDS } from "@warren/service";
 import { PUBLIC_SCOPE } from "../identity/authorize.ts";
 import type { DecidedBy } from "../limits/limiter.ts";
 import type { RequestEnd } from "./request-context.ts";
 
-/** The gateway's metrics, in a registry of their own. */
+/** The gateway's metrics. */
 export interface Metrics {
   readonly registry: Registry;
+  /** Tells whether a token was known, or whether who was known may do what was asked for. */
+  readonly access: (check: "authentication" | "authorization", granted: boolean) => void;
   /** Tells of a limit's decision. */
   readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
   /** Tells how a request was decided. */
@@ -20,6 +22,8 @@ export interface Metrics {
   readonly gateways: Gauge;
   /** Tells of each finished request. */
   ended(end: RequestEnd): void;
+  /** Tells of each finished gRPC call. @param code The status' name: `NOT_FOUND`. */
+  called(method: string, code: string, seconds: number): void;
   /** 1 while limits are counted by this gateway for itself. */
   readonly limiterDegraded: Gauge;
   /** Requests that are being served. */
@@ -29,13 +33,10 @@ export interface Metrics {
 }
 
 const ROUND_TRIP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05];
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 
-/** Makes the metrics. @param processMetrics Also those of the process: memory, CPU, event loop. */
-export function createMetrics(processMetrics: boolean): Metrics {
-  const registry = new Registry();
+/** Adds the gateway's metrics to a registry. */
+export function createMetrics(registry = new Registry()): Metrics {
   const registers = [registry];
-  if (processMetrics) collectDefaultMetrics({ register: registry });
   const duration = new Histogram({
     name: "http_server_request_duration_seconds",
     help: "Time from the first byte of a request to the last of its response",
@@ -43,6 +44,13 @@ export function createMetrics(processMetrics: boolean): Metrics {
     buckets: SECONDS,
     registers,
   });
+  const accesses = new Counter({
+    name: "warren_access_decisions_total",
+    help: "Whether a token was known (authentication), and whether it may do what it asks for (authorization)",
+    labelNames: ["check", "outcome"] as const,
+    registers,
+  });
+  const access = children((check: string, outcome: string) => accesses.labels(check, outcome));
   const decisions = new Counter({
     name: "warren_limit_decisions_total",
     help: "Decisions of each limit",
@@ -72,8 +80,17 @@ export function createMetrics(processMetrics: boolean): Metrics {
     labelNames: ["outcome"] as const,
     registers,
   });
+  const calls = new Histogram({
+    name: "rpc_server_call_duration_seconds",
+    help: "Time from the first byte of a gRPC call to its status",
+    labelNames: ["method", "code"] as const,
+    buckets: SECONDS,
+    registers,
+  });
   return {
     registry,
+    called: (method, code, seconds) => calls.observe({ method, code }, seconds),
+    access: (check, granted) => access(check, granted ? "granted" : "refused"),
     decided: children((policy: string, outcome: string) => decisions.labels(policy, outcome)),
     decidedBy: children((by: string) => requests.labels(by)),
     roundTrip: (count, seconds) => {

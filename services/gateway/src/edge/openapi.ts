@@ -4,7 +4,9 @@ import type { MethodContract } from "@warren/contract";
 import type { FastifyInstance } from "fastify";
 import { PUBLIC_SCOPE } from "../identity/authorize.ts";
 import { type Schema, SchemaCollector } from "./json-schema.ts";
+import { mcpPaths } from "./mcp/openapi.ts";
 import { openAiPaths } from "./openai/openapi.ts";
+import { limitOperations } from "./limits-openapi.ts";
 import { packagePolicy } from "./packages.ts";
 import type { ContractRoute } from "./routes.ts";
 
@@ -180,6 +182,8 @@ function handWritten(): Record<string, Record<string, unknown>> {
       },
     },
     ...openAiPaths(security),
+    ...limitOperations(problem, security),
+    ...mcpPaths(security),
     [packagePolicy.template]: {
       post: {
         operationId: "UploadPackage",

@@ -22,17 +22,26 @@ export class Assertions {
 
   /** An assertion of who calls, from where. Without an identity: nobody in particular, who holds nothing. */
   of(identity: Identity | undefined, address: string): CallerAssertion {
-    const { principal, tenant, device, scopes } = identity ?? ANONYMOUS;
-    const key = JSON.stringify([principal, tenant, device, scopes, address]);
-    const known = this.#made.get(key);
+    const { principal, tenant, device, scopes, key } = identity ?? ANONYMOUS;
+    const same = JSON.stringify([principal, tenant, device, scopes, address, key]);
+    const known = this.#made.get(same);
     const now = this.#now();
     if (known && known.expiresAt - now > RENEW_BELOW_MS) return known.assertion;
     const expiresAt = now + LIFETIME_MS;
-    const caller = { principal, tenant, ...(device === undefined ? {} : { device }), scopes, address, expiresAt };
+    const caller: Caller = {
+      principal,
+      tenant,
+      ...(device === undefined ? {} : { device }),
+      scopes,
+      address,
+      ...(key === undefined ? {} : { key }),
+      expiresAt,
+    };
     const assertion = this.#assert(caller);
-    this.#made.set(key, { assertion, expiresAt });
+    this.#made.set(same, { assertion, expiresAt });
     return assertion;
   }
 }
 
-const ANONYMOUS: Omit<Identity, "expiresAt"> = { principal: "anonymous", tenant: "default", scopes: [] };
+/** Who brings no token. */
+export const ANONYMOUS: Omit<Identity, "expiresAt"> = { principal: "anonymous", tenant: "default", scopes: [] };

@@ -6,9 +6,13 @@ export const PUBLIC_SCOPE = "public";
 /** Known to the contract: only services call it, over the mesh. */
 export const INTERNAL_SCOPE = "internal";
 
+/** Known to routes written by hand: any token will do. */
+export const AUTHENTICATED_SCOPE = "authenticated";
+
 /** Whether an identity holds a scope. `*` is every scope but `internal`, which nobody holds at the edge. */
 export function holds(identity: Pick<Identity, "scopes">, scope: string): boolean {
   if (scope === INTERNAL_SCOPE || scope === "") return false;
+  if (scope === AUTHENTICATED_SCOPE) return true;
   return identity.scopes.includes("*") || identity.scopes.includes(scope);
 }
 

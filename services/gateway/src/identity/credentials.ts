@@ -12,6 +12,7 @@ export interface Credential {
   readonly scopes: readonly string[];
   readonly createdAt: number;
   readonly expiresAt?: number;
+  readonly revokedAt?: number;
 }
 
 /** The credentials in force. */
@@ -39,8 +40,18 @@ export class CredentialVerifier {
     const expected = Buffer.from(credential?.hash ?? NO_HASH, "hex");
     const actual = createHash("sha256").update(token).digest();
     const same = expected.length === actual.length && timingSafeEqual(expected, actual);
-    if (!credential || !same || (credential.expiresAt ?? Infinity) <= this.#now()) throw new Unauthenticated();
+    if (id === undefined || !same || !this.#inForce(credential)) throw new Unauthenticated();
     const { principal, tenant, scopes, expiresAt = Infinity } = credential;
-    return Object.freeze({ principal, tenant, scopes, expiresAt });
+    return Object.freeze({ principal, tenant, scopes, expiresAt, credential: id });
+  }
+
+  /** Whether the credential that a session was opened with still holds. */
+  holds(id: string): boolean {
+    return this.#inForce(this.#credentials.get(id));
+  }
+
+  #inForce(credential: Credential | undefined): credential is Credential {
+    if (!credential || credential.revokedAt !== undefined) return false;
+    return (credential.expiresAt ?? Infinity) > this.#now();
   }
 }

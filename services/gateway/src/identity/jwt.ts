@@ -59,7 +59,7 @@ export class JwtVerifier {
 }
 
 function identityOf(payload: JWTPayload): Identity {
-  const { sub, exp, scope, tenant } = payload as JWTPayload & { scope: unknown; tenant: unknown };
+  const { sub, exp, scope, tenant, sid } = payload as JWTPayload & { scope: unknown; tenant: unknown; sid: unknown };
   const valid = typeof sub === "string" && SUBJECT.test(sub) && typeof exp === "number";
   if (!valid || typeof scope !== "string" || typeof tenant !== "string" || !TENANT.test(tenant))
     throw new Unauthenticated();
@@ -70,5 +70,17 @@ function identityOf(payload: JWTPayload): Identity {
     ...device,
     scopes: scope.split(" ").filter(Boolean),
     expiresAt: exp * 1000,
+    ...(typeof sid === "string" ? { family: sid } : {}),
+    ...bindingOf(payload),
   });
+}
+
+/** The key that a token is bound to (RFC 7800), and whether it is good without a proof of it (RFC 9449). */
+function bindingOf(payload: JWTPayload): Pick<Identity, "boundTo" | "proofRequired"> {
+  const { cnf, token_type: type } = payload as { cnf?: { jkt?: unknown }; token_type?: unknown };
+  const boundTo = cnf?.jkt;
+  if (typeof boundTo === "string") return { boundTo, proofRequired: type === "DPoP" };
+  // A token that asks for a proof of no key, or is bound in a way that is not known here, is good for nothing.
+  if (type === "DPoP" || cnf !== undefined) throw new Unauthenticated();
+  return {};
 }

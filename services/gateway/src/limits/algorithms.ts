@@ -53,7 +53,7 @@ function readBucket(limit: Limit, counter: Counter | undefined, now: number): Re
     used: level,
     most: limit.burst - limit.reserve,
     reset: level * step,
-    ttl: level * step,
+    ttl: rememberLeases(limit, level * step),
   };
 }
 
@@ -71,7 +71,7 @@ function readWindow(limit: Limit, counter: Counter | undefined, now: number): Re
     used: previous * (1 - elapsed / period) + current,
     most: limit.limit - limit.reserve,
     reset: period - elapsed,
-    ttl: 2 * period - elapsed,
+    ttl: rememberLeases(limit, 2 * period - elapsed),
   };
 }
 
@@ -81,6 +81,11 @@ function leasesOf(counter: Counter | undefined): Pick<Counter, "leaseSlot" | "le
     leasedBefore: counter?.leasedBefore ?? 0,
     leasedNow: counter?.leasedNow ?? 0,
   };
+}
+
+/** What was leased out is remembered for as long as it may be spent, also by a counter that is empty before. */
+function rememberLeases({ reserve }: Limit, ...ttls: number[]): number {
+  return Math.max(...ttls, reserve > 0 ? 2 * LEASE_MICROS : 0);
 }
 
 /** Until a request of `cost` would pass, in microseconds; 0 when it passes now. */
@@ -104,7 +109,7 @@ export function spend(limit: Limit, reading: Reading, amount: number): Reading {
     counter: { ...reading.counter, current: reading.counter.current + amount },
     used: reading.used + amount,
     reset: reading.reset + amount * step,
-    ttl: reading.ttl + amount * step,
+    ttl: rememberLeases(limit, reading.reset + amount * step, reading.ttl),
   };
 }
 

@@ -5,7 +5,7 @@
 --   d <n> <hold>, then n times <key> <spec> <cost>: decides one request. p: the same, and spends nothing.
 --   g <key> <spec> <want> <returned> <from>: takes back what a lease of that time left, and leases up to so much.
 --   s <key> <spec> <member> <from> <reserved> <used>: sets right what was reserved.
---   x <key> <member>: gives a place back. k <key> <member> <hold>: keeps a place or a reservation for so long again.
+--   x <key> <member>: gives a place back. k <key> <spec> <member>: keeps a place or a reservation for its time again.
 -- A key is its index in KEYS; a spec is Limit.spec. Reply: the time; of d and p, for each limit, allowed, remaining, reset,
 -- retry (microseconds); of g granted, remaining, reset. The same arithmetic as algorithms.ts and memory-store.ts, step by
 -- step; a test holds the two against each other.
@@ -150,9 +150,17 @@ local function run(keys, args)
     return c
   end
 
-  local function hold(key, member, micros)
-    redis.call("ZADD", key, now + micros, member)
-    redis.call("PEXPIRE", key, math.ceil(micros / 1000) + 1)
+  -- Reservations are remembered for as long as their counter remembers them: else they could not be given back.
+  local function remember(key, spec)
+    local memory = 0
+    if spec.kind == "b" then memory = spec.burst * spec.period / spec.limit
+    elseif spec.kind == "w" then memory = 2 * spec.period end
+    redis.call("PEXPIRE", key, math.ceil((spec.hold + memory) / 1000) + 1)
+  end
+
+  local function hold(key, member, spec)
+    redis.call("ZADD", key, now + spec.hold, member)
+    remember(key, spec)
   end
 
   local i = 1
@@ -177,10 +185,10 @@ local function run(keys, args)
         if allowed and not denied and op == "d" then
           if spec.kind == "c" then
             c.used = c.used + 1
-            hold(keys[index], id, spec.hold)
+            hold(keys[index], id, spec)
           else
             spend(spec, c, cost)
-            if spec.hold > 0 then hold(keys[index + 1], string.format("%s:%.0f:%.0f", id, now, cost), spec.hold) end
+            if spec.hold > 0 then hold(keys[index + 1], string.format("%s:%.0f:%.0f", id, now, cost), spec) end
           end
         end
         local size = #reply
@@ -213,16 +221,19 @@ local function run(keys, args)
       if counters[index] then counters[index].used = counters[index].used - freed end
       i = i + 3
     else
-      local key, micros = keys[tonumber(args[i + 1])], tonumber(args[i + 3])
-      if redis.call("ZADD", key, "XX", "CH", now + micros, args[i + 2]) == 1 then
-        redis.call("PEXPIRE", key, math.ceil(micros / 1000) + 1)
-      end
+      local spec = parse(args[i + 2])
+      local key = keys[tonumber(args[i + 1]) + (spec.kind == "c" and 0 or 1)]
+      if redis.call("ZADD", key, "XX", "CH", now + spec.hold, args[i + 3]) == 1 then remember(key, spec) end
       i = i + 4
     end
   end
 
   for index, c in pairs(counters) do
-    if c.dirty then redis.call("SET", keys[index], pack_counter(c.spec, c), "PX", math.ceil(c.ttl / 1000) + 1) end
+    if c.dirty then
+      -- What was leased out is remembered for as long as it may be spent, also by a counter that is empty before.
+      local ttl = c.spec.reserve > 0 and math.max(c.ttl, 2 * LEASE_MICROS) or c.ttl
+      redis.call("SET", keys[index], pack_counter(c.spec, c), "PX", math.ceil(ttl / 1000) + 1)
+    end
   end
   return reply
 end

@@ -27,6 +27,8 @@ export interface PolicyBucket {
 }
 
 export interface PolicySourceOptions {
+  /** What holds where nothing else says so. Default: the default policy. */
+  readonly base?: Policy | undefined;
   /** A JSON file. */
   readonly file?: string | undefined;
   readonly bucket?: PolicyBucket | undefined;
@@ -48,7 +50,8 @@ export class PolicySource {
   readonly #ends: (() => void)[] = [];
   #file: Policy | undefined;
   #mesh: Policy | undefined;
-  #current: Policy = parsePolicy(defaultPolicy);
+  readonly #base: Policy;
+  #current: Policy;
   #origin: PolicyOrigin = "default";
   #since = new Date();
   #refused: RefusedEdit | undefined;
@@ -56,7 +59,9 @@ export class PolicySource {
   /** @throws Error naming the file and what is wrong in it: a gateway does not start with limits that nobody meant. */
   constructor(options: PolicySourceOptions) {
     this.#options = options;
-    const { file, bucket } = options;
+    const { file, bucket, base = parsePolicy(defaultPolicy) } = options;
+    this.#base = base;
+    this.#current = base;
     if (file !== undefined) {
       this.#file = readPolicyFile(file);
       const changed = (): void => this.#take("file", () => (this.#file = readPolicyFile(file)));
@@ -123,7 +128,7 @@ export class PolicySource {
       ? [this.#mesh, "mesh"]
       : this.#file
         ? [this.#file, "file"]
-        : [parsePolicy(defaultPolicy), "default"];
+        : [this.#base, "default"];
     const moved = origin !== this.#origin;
     this.#origin = origin;
     if (next.version === before.version && !moved) return;

@@ -32,10 +32,9 @@ export class Batch {
         break;
       case "keep": {
         const { limit, hold, from } = operation;
-        const { algorithm, cost, holdMicros } = limit.limit;
-        const place = algorithm === "concurrency";
-        const index = place ? this.#key(limit) : String(Number(this.#key(limit)) + 1);
-        args.push("k", index, place ? hold : reservation(hold, from, cost), String(holdMicros));
+        const { algorithm, cost, spec } = limit.limit;
+        const member = algorithm === "concurrency" ? hold : reservation(hold, from, cost);
+        args.push("k", this.#key(limit), spec, member);
       }
     }
   }

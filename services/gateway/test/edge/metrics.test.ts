@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createMetrics } from "@warren/service";
 import { startGateway } from "../support.ts";
 
 test("metrics count requests by route, never by path, id or token", async (t) => {
   const { call, operator } = await startGateway(t, {
-    processMetrics: true,
+    registry: createMetrics({ service: "gateway", instanceId: "gateway-1", version: "1.2.3" }).registry,
     handlers: { agent: { getSession: ({ id }) => Promise.resolve({ id }) } },
   });
   await call("GET", "/v1/sessions/private-1");

@@ -3,8 +3,11 @@ import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
 import { Unauthenticated } from "../../src/identity/identity.ts";
 import { CredentialVerifier } from "../../src/identity/credentials.ts";
+import { DpopVerifier } from "../../src/identity/dpop.ts";
 import { JwtVerifier } from "../../src/identity/jwt.ts";
 import { Lru } from "../../src/identity/lru.ts";
+import { SessionVerifier } from "../../src/identity/sessions.ts";
+import { ProofMemory } from "../../src/identity/used-proofs.ts";
 import { Authenticator } from "../../src/identity/token.ts";
 import { exportJWK, generateKeyPair } from "jose";
 import { accessToken } from "../support.ts";
@@ -28,6 +31,8 @@ async function setUp() {
     jwt: new JwtVerifier(watched, clock),
     credentials: new CredentialVerifier(new Map(), clock),
     revocations: revoked,
+    sessions: new SessionVerifier(new Map(), clock),
+    dpop: new DpopVerifier({ used: new ProofMemory(clock), now: clock }),
     now: clock,
   });
   const token = await accessToken({ kid: "k", privateKey });

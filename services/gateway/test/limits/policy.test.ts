@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { defaultPolicy, limitsFor, parsePolicy } from "../../src/limits/policy.ts";
 import { readPolicyFile } from "../../src/limits/policy-source.ts";
+import { policySchemaText } from "../../src/limits/schema-file.ts";
 
 const anonymous = { address: "192.0.2.1", principal: undefined, tenant: undefined, limitClass: "", endpoint: "/x" };
 const known = { ...anonymous, principal: "device:d", tenant: "default" };
@@ -131,4 +132,13 @@ test("a limits file takes the place of the defaults, and a bad one names itself"
   writeFileSync(limitsFile, JSON.stringify({ limits: [{ name: "all" }] }));
   assert.throws(() => readPolicyFile(limitsFile), /algorithm/);
   assert.throws(() => readPolicyFile(join(folder, "missing")), /missing/);
+});
+
+test("the published schema is that of the code", () => {
+  const published = readFileSync(new URL("../../../../docs/reference/limits.schema.json", import.meta.url), "utf8");
+  assert.deepEqual(
+    JSON.parse(published),
+    JSON.parse(policySchemaText()),
+    "it differs: run node services/gateway/src/limits/write-schema.ts, then npm run format",
+  );
 });

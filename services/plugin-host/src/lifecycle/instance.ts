@@ -14,7 +14,7 @@ import {
   type McpSession,
   protocolError,
 } from "../protocol/mcp-client.ts";
-import type { Sandbox, SandboxedProcess, SandboxSpec } from "../sandbox/types.ts";
+import type { Sandbox, SandboxedProcess, SandboxSpec, SandboxUsage } from "../sandbox/types.ts";
 import { type ExitCause, type ExitReport, inFlightError, judgeExit } from "./exit.ts";
 import { captureLines, type PluginLog } from "./plugin-log.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -125,6 +125,16 @@ export class Instance {
   /** Its tools by name, as last listed. */
   get tools(): ReadonlyMap<string, Tool> {
     return this.#tools;
+  }
+
+  /** How much memory it may use, in bytes. */
+  get memoryLimit(): number {
+    return this.#options.spec.limits.memoryBytes;
+  }
+
+  /** What it uses now. */
+  usage(): Promise<SandboxUsage> {
+    return this.#process.usage();
   }
 
   /** Whether it can still be called. */

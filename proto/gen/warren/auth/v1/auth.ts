@@ -124,6 +124,8 @@ export interface StartPairingRequest {
   publicKey: string;
   /** What the device asks for. Empty: chat, sessions and the reading of plugins. */
   scopes: string[];
+  /** The same by the name of a role (`user`, `viewer`, `machine`, `admin`). One of `role` and `scopes` alone may be set. */
+  role: string;
 }
 
 /** A pairing that has begun. */
@@ -146,6 +148,8 @@ export interface CompletePairingRequest {
   signature: string;
   /** A time-based one-time password (RFC 6238), where the operator asks for one. */
   totp: string;
+  /** A recovery code in place of the one-time password. It works once. */
+  recoveryCode: string;
 }
 
 /** A pairing as the operator sees it. */
@@ -180,7 +184,7 @@ export interface RefreshTokenRequest {
 export interface TokenGrant {
   /** A JWT (EdDSA), bound to the device's key by `cnf.jkt` (RFC 7800, RFC 7638). */
   accessToken: string;
-  /** Always `Bearer`. */
+  /** `DPoP` for a device that proves its key with each request (RFC 9449): neither token is good without a proof; else `Bearer`. */
   tokenType: string;
   /** Seconds until the access token expires. */
   expiresIn: number;
@@ -202,7 +206,11 @@ export interface Device {
     | Date
     | undefined;
   /** Set once it is revoked. */
-  revokeTime: Date | undefined;
+  revokeTime:
+    | Date
+    | undefined;
+  /** Its tokens are good only with a proof of its key (DPoP). */
+  proofRequired: boolean;
 }
 
 export interface ListDevicesRequest {
@@ -230,7 +238,11 @@ export interface ApiKey {
   scopes: string[];
   createTime: Date | undefined;
   expireTime: Date | undefined;
-  revokeTime: Date | undefined;
+  revokeTime:
+    | Date
+    | undefined;
+  /** When it was last used, to the minute. */
+  lastUsedTime: Date | undefined;
 }
 
 /** One decision, kept for good. */
@@ -245,10 +257,14 @@ export interface AuditEntry {
   reason: string;
   address: string;
   traceId: string;
+  /** How many decisions of the same kind it stands for: repeated denials are kept as one. */
+  count: number;
+  /** Its place in the stream, growing. */
+  sequence: bigint;
 }
 
 function createBaseStartPairingRequest(): StartPairingRequest {
-  return { deviceName: "", publicKey: "", scopes: [] };
+  return { deviceName: "", publicKey: "", scopes: [], role: "" };
 }
 
 export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v1.StartPairingRequest"> = {
@@ -263,6 +279,9 @@ export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v
     }
     for (const v of message.scopes) {
       writer.uint32(26).string(v!);
+    }
+    if (message.role !== "") {
+      writer.uint32(34).string(message.role);
     }
     return writer;
   },
@@ -304,6 +323,14 @@ export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v
             message.scopes.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -329,6 +356,7 @@ export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v
         ? globalThis.String(object.public_key)
         : "",
       scopes: globalThis.Array.isArray(object?.scopes) ? object.scopes.map((e: any) => globalThis.String(e)) : [],
+      role: isSet(object.role) ? globalThis.String(object.role) : "",
     };
   },
 
@@ -343,6 +371,9 @@ export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v
     if (message.scopes?.length) {
       obj.scopes = message.scopes;
     }
+    if (message.role !== "") {
+      obj.role = message.role;
+    }
     return obj;
   },
 
@@ -354,6 +385,7 @@ export const StartPairingRequest: MessageFns<StartPairingRequest, "warren.auth.v
     message.deviceName = object.deviceName ?? "";
     message.publicKey = object.publicKey ?? "";
     message.scopes = object.scopes?.map((e) => e) || [];
+    message.role = object.role ?? "";
     return message;
   },
 };
@@ -466,7 +498,7 @@ export const StartPairingResponse: MessageFns<StartPairingResponse, "warren.auth
 };
 
 function createBaseCompletePairingRequest(): CompletePairingRequest {
-  return { id: "", code: "", signature: "", totp: "" };
+  return { id: "", code: "", signature: "", totp: "", recoveryCode: "" };
 }
 
 export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.auth.v1.CompletePairingRequest"> = {
@@ -484,6 +516,9 @@ export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.
     }
     if (message.totp !== "") {
       writer.uint32(34).string(message.totp);
+    }
+    if (message.recoveryCode !== "") {
+      writer.uint32(42).string(message.recoveryCode);
     }
     return writer;
   },
@@ -533,6 +568,14 @@ export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.
             message.totp = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.recoveryCode = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -551,6 +594,11 @@ export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.
       code: isSet(object.code) ? globalThis.String(object.code) : "",
       signature: isSet(object.signature) ? globalThis.String(object.signature) : "",
       totp: isSet(object.totp) ? globalThis.String(object.totp) : "",
+      recoveryCode: isSet(object.recoveryCode)
+        ? globalThis.String(object.recoveryCode)
+        : isSet(object.recovery_code)
+        ? globalThis.String(object.recovery_code)
+        : "",
     };
   },
 
@@ -568,6 +616,9 @@ export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.
     if (message.totp !== "") {
       obj.totp = message.totp;
     }
+    if (message.recoveryCode !== "") {
+      obj.recoveryCode = message.recoveryCode;
+    }
     return obj;
   },
 
@@ -580,6 +631,7 @@ export const CompletePairingRequest: MessageFns<CompletePairingRequest, "warren.
     message.code = object.code ?? "";
     message.signature = object.signature ?? "";
     message.totp = object.totp ?? "";
+    message.recoveryCode = object.recoveryCode ?? "";
     return message;
   },
 };
@@ -1187,6 +1239,7 @@ function createBaseDevice(): Device {
     createTime: undefined,
     lastSeenTime: undefined,
     revokeTime: undefined,
+    proofRequired: false,
   };
 }
 
@@ -1214,6 +1267,9 @@ export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
     }
     if (message.revokeTime !== undefined) {
       Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(58).fork()).join();
+    }
+    if (message.proofRequired !== false) {
+      writer.uint32(64).bool(message.proofRequired);
     }
     return writer;
   },
@@ -1287,6 +1343,14 @@ export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
             message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.proofRequired = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1324,6 +1388,11 @@ export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
         : isSet(object.revoke_time)
         ? fromJsonTimestamp(object.revoke_time)
         : undefined,
+      proofRequired: isSet(object.proofRequired)
+        ? globalThis.Boolean(object.proofRequired)
+        : isSet(object.proof_required)
+        ? globalThis.Boolean(object.proof_required)
+        : false,
     };
   },
 
@@ -1350,6 +1419,9 @@ export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
     if (message.revokeTime !== undefined) {
       obj.revokeTime = message.revokeTime.toISOString();
     }
+    if (message.proofRequired !== false) {
+      obj.proofRequired = message.proofRequired;
+    }
     return obj;
   },
 
@@ -1365,6 +1437,7 @@ export const Device: MessageFns<Device, "warren.auth.v1.Device"> = {
     message.createTime = object.createTime ?? undefined;
     message.lastSeenTime = object.lastSeenTime ?? undefined;
     message.revokeTime = object.revokeTime ?? undefined;
+    message.proofRequired = object.proofRequired ?? false;
     return message;
   },
 };
@@ -1633,6 +1706,7 @@ function createBaseApiKey(): ApiKey {
     createTime: undefined,
     expireTime: undefined,
     revokeTime: undefined,
+    lastUsedTime: undefined,
   };
 }
 
@@ -1660,6 +1734,9 @@ export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
     }
     if (message.revokeTime !== undefined) {
       Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(58).fork()).join();
+    }
+    if (message.lastUsedTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastUsedTime), writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1733,6 +1810,14 @@ export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
             message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.lastUsedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1766,6 +1851,11 @@ export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
         : isSet(object.revoke_time)
         ? fromJsonTimestamp(object.revoke_time)
         : undefined,
+      lastUsedTime: isSet(object.lastUsedTime)
+        ? fromJsonTimestamp(object.lastUsedTime)
+        : isSet(object.last_used_time)
+        ? fromJsonTimestamp(object.last_used_time)
+        : undefined,
     };
   },
 
@@ -1792,6 +1882,9 @@ export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
     if (message.revokeTime !== undefined) {
       obj.revokeTime = message.revokeTime.toISOString();
     }
+    if (message.lastUsedTime !== undefined) {
+      obj.lastUsedTime = message.lastUsedTime.toISOString();
+    }
     return obj;
   },
 
@@ -1807,12 +1900,24 @@ export const ApiKey: MessageFns<ApiKey, "warren.auth.v1.ApiKey"> = {
     message.createTime = object.createTime ?? undefined;
     message.expireTime = object.expireTime ?? undefined;
     message.revokeTime = object.revokeTime ?? undefined;
+    message.lastUsedTime = object.lastUsedTime ?? undefined;
     return message;
   },
 };
 
 function createBaseAuditEntry(): AuditEntry {
-  return { time: undefined, principal: "", action: "", resource: "", outcome: 0, reason: "", address: "", traceId: "" };
+  return {
+    time: undefined,
+    principal: "",
+    action: "",
+    resource: "",
+    outcome: 0,
+    reason: "",
+    address: "",
+    traceId: "",
+    count: 0,
+    sequence: 0n,
+  };
 }
 
 export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
@@ -1842,6 +1947,15 @@ export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
     }
     if (message.traceId !== "") {
       writer.uint32(66).string(message.traceId);
+    }
+    if (message.count !== 0) {
+      writer.uint32(72).uint32(message.count);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.sequence);
     }
     return writer;
   },
@@ -1923,6 +2037,22 @@ export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
             message.traceId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1949,6 +2079,8 @@ export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
         : isSet(object.trace_id)
         ? globalThis.String(object.trace_id)
         : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+      sequence: isSet(object.sequence) ? BigInt(object.sequence) : 0n,
     };
   },
 
@@ -1978,6 +2110,12 @@ export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
     if (message.traceId !== "") {
       obj.traceId = message.traceId;
     }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    if (message.sequence !== 0n) {
+      obj.sequence = message.sequence.toString();
+    }
     return obj;
   },
 
@@ -1994,6 +2132,8 @@ export const AuditEntry: MessageFns<AuditEntry, "warren.auth.v1.AuditEntry"> = {
     message.reason = object.reason ?? "";
     message.address = object.address ?? "";
     message.traceId = object.traceId ?? "";
+    message.count = object.count ?? 0;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     return message;
   },
 };

@@ -22,6 +22,12 @@ export interface ServiceStopping {
   time: Date | undefined;
 }
 
+/** An MCP client took back a call: the gateway that serves it ends it. */
+export interface McpCallCancelled {
+  /** A digest of whose call it is and which, so that it tells nobody either. */
+  call: string;
+}
+
 /** A turn of a conversation ended with a reply. */
 export interface AgentMessageSent {
   sessionId: string;
@@ -75,9 +81,13 @@ export interface DevicePaired {
 
 /** A pairing attempt was refused. */
 export interface PairingRefused {
+  /** The last one, where the event stands for several. */
   pairingId: string;
   reason: string;
   time: Date | undefined;
+  address: string;
+  /** How many refusals for this reason, from this network, the event stands for. */
+  count: number;
 }
 
 /** A device was revoked, by a person or because its refresh token was used twice. */
@@ -97,6 +107,23 @@ export interface SecretAccessed {
   principal: string;
   /** The plugin, for a lease. */
   pluginId: string;
+  time: Date | undefined;
+}
+
+/** Somebody was let in or refused: an administrative action, or a denial. Denials that repeat are told once, with their number. */
+export interface DecisionMade {
+  principal: string;
+  /** `token.refresh`, `POST /v1/keys`, … */
+  action: string;
+  /** What it was done to; empty where the action says it all. */
+  resource: string;
+  allowed: boolean;
+  /** Why it was denied, UPPER_SNAKE or lower_snake; empty when it was allowed. */
+  reason: string;
+  address: string;
+  /** How many decisions of this kind the event stands for. */
+  count: number;
+  /** Of the last of them. */
   time: Date | undefined;
 }
 
@@ -310,6 +337,75 @@ export const ServiceStopping: MessageFns<ServiceStopping, "warren.events.v1.Serv
     message.service = object.service ?? "";
     message.instanceId = object.instanceId ?? "";
     message.time = object.time ?? undefined;
+    return message;
+  },
+};
+
+function createBaseMcpCallCancelled(): McpCallCancelled {
+  return { call: "" };
+}
+
+export const McpCallCancelled: MessageFns<McpCallCancelled, "warren.events.v1.McpCallCancelled"> = {
+  $type: "warren.events.v1.McpCallCancelled" as const,
+
+  encode(message: McpCallCancelled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.call !== "") {
+      writer.uint32(10).string(message.call);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpCallCancelled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpCallCancelled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.call = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): McpCallCancelled {
+    return { call: isSet(object.call) ? globalThis.String(object.call) : "" };
+  },
+
+  toJSON(message: McpCallCancelled): unknown {
+    const obj: any = {};
+    if (message.call !== "") {
+      obj.call = message.call;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<McpCallCancelled>): McpCallCancelled {
+    return McpCallCancelled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<McpCallCancelled>): McpCallCancelled {
+    const message = createBaseMcpCallCancelled();
+    message.call = object.call ?? "";
     return message;
   },
 };
@@ -1105,7 +1201,7 @@ export const DevicePaired: MessageFns<DevicePaired, "warren.events.v1.DevicePair
 };
 
 function createBasePairingRefused(): PairingRefused {
-  return { pairingId: "", reason: "", time: undefined };
+  return { pairingId: "", reason: "", time: undefined, address: "", count: 0 };
 }
 
 export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.PairingRefused"> = {
@@ -1120,6 +1216,12 @@ export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.Pairin
     }
     if (message.time !== undefined) {
       Timestamp.encode(toTimestamp(message.time), writer.uint32(26).fork()).join();
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    if (message.count !== 0) {
+      writer.uint32(40).uint32(message.count);
     }
     return writer;
   },
@@ -1161,6 +1263,22 @@ export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.Pairin
             message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1182,6 +1300,8 @@ export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.Pairin
         : "",
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
       time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
     };
   },
 
@@ -1196,6 +1316,12 @@ export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.Pairin
     if (message.time !== undefined) {
       obj.time = message.time.toISOString();
     }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
     return obj;
   },
 
@@ -1207,6 +1333,8 @@ export const PairingRefused: MessageFns<PairingRefused, "warren.events.v1.Pairin
     message.pairingId = object.pairingId ?? "";
     message.reason = object.reason ?? "";
     message.time = object.time ?? undefined;
+    message.address = object.address ?? "";
+    message.count = object.count ?? 0;
     return message;
   },
 };
@@ -1484,6 +1612,198 @@ export const SecretAccessed: MessageFns<SecretAccessed, "warren.events.v1.Secret
     message.version = object.version ?? 0;
     message.principal = object.principal ?? "";
     message.pluginId = object.pluginId ?? "";
+    message.time = object.time ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDecisionMade(): DecisionMade {
+  return {
+    principal: "",
+    action: "",
+    resource: "",
+    allowed: false,
+    reason: "",
+    address: "",
+    count: 0,
+    time: undefined,
+  };
+}
+
+export const DecisionMade: MessageFns<DecisionMade, "warren.events.v1.DecisionMade"> = {
+  $type: "warren.events.v1.DecisionMade" as const,
+
+  encode(message: DecisionMade, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.principal !== "") {
+      writer.uint32(10).string(message.principal);
+    }
+    if (message.action !== "") {
+      writer.uint32(18).string(message.action);
+    }
+    if (message.resource !== "") {
+      writer.uint32(26).string(message.resource);
+    }
+    if (message.allowed !== false) {
+      writer.uint32(32).bool(message.allowed);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
+    }
+    if (message.count !== 0) {
+      writer.uint32(56).uint32(message.count);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecisionMade {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecisionMade();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resource = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.allowed = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecisionMade {
+    return {
+      principal: isSet(object.principal) ? globalThis.String(object.principal) : "",
+      action: isSet(object.action) ? globalThis.String(object.action) : "",
+      resource: isSet(object.resource) ? globalThis.String(object.resource) : "",
+      allowed: isSet(object.allowed) ? globalThis.Boolean(object.allowed) : false,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+    };
+  },
+
+  toJSON(message: DecisionMade): unknown {
+    const obj: any = {};
+    if (message.principal !== "") {
+      obj.principal = message.principal;
+    }
+    if (message.action !== "") {
+      obj.action = message.action;
+    }
+    if (message.resource !== "") {
+      obj.resource = message.resource;
+    }
+    if (message.allowed !== false) {
+      obj.allowed = message.allowed;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    if (message.time !== undefined) {
+      obj.time = message.time.toISOString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DecisionMade>): DecisionMade {
+    return DecisionMade.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DecisionMade>): DecisionMade {
+    const message = createBaseDecisionMade();
+    message.principal = object.principal ?? "";
+    message.action = object.action ?? "";
+    message.resource = object.resource ?? "";
+    message.allowed = object.allowed ?? false;
+    message.reason = object.reason ?? "";
+    message.address = object.address ?? "";
+    message.count = object.count ?? 0;
     message.time = object.time ?? undefined;
     return message;
   },

@@ -8,7 +8,7 @@ import {
   type Usage,
 } from "@warren/proto/warren/agent/v1/agent";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Counter } from "prom-client";
+import type { Counter } from "@warren/service";
 import type { Assertions } from "../../identity/assertions.ts";
 import type { Admission } from "../admission.ts";
 import { serverSentEvents, writePieces } from "../event-stream.ts";

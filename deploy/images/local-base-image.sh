@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a base image from Debian packages and this project's own tools, for machines where no registry of images is reached.
 # It stands in for the images of Node.js, NATS and Redis alike. Needs root, debootstrap and a container engine.
-# Usage: deploy/test/local-base-image.sh [image name]
+# Usage: deploy/images/local-base-image.sh [image name]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly image=${1:-warren-local-base:bookworm}
