@@ -78,6 +78,11 @@ export class Attempts {
     load.waiting -= 1;
   }
 
+  /** Takes a further try from the budget; false when it is spent. */
+  withdraw(): boolean {
+    return this.#budget.withdraw();
+  }
+
   /** What comes after a first attempt that was made directly and failed with `error`. */
   async recover<T>(call: PlannedCall, attempt: MakeAttempt<T>, subject: string, error: unknown): Promise<T> {
     await this.#circuits.count(subject, error);

@@ -11,6 +11,12 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** Makes a second try of the same call harmless at the service. */
   readonly idempotencyKey?: string | undefined;
+  /**
+   * Makes a second try when the first has not answered after so many milliseconds; the first answer counts, and the other
+   * try is cancelled. Only unary methods that the contract calls idempotent, within the same budget as tries that follow a
+   * failure; elsewhere it means nothing.
+   */
+  readonly hedgeAfterMs?: number | undefined;
   /** For whom the call is made. Absent: the calling service itself. */
   readonly assertion?: CallerAssertion | undefined;
 }

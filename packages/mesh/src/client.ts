@@ -8,6 +8,7 @@ import type { CallerSigner } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 import { KnownContracts } from "./contracts.ts";
 import { deadlineWithin, now, remainingMs } from "./deadline.ts";
+import { hedged } from "./hedge.ts";
 import { CallerLines, ERROR_CODE_HEADER, packCall, RPC_HEADER, STREAM_HEADER, TRACE_HEADER } from "./headers.ts";
 import { type Inbox, isNoResponders, RoutePool } from "./inbox.ts";
 import type { Interceptor, OutgoingCall } from "./interceptor.ts";
@@ -107,7 +108,8 @@ export class Client implements UnaryCallHost {
     const call: OutgoingRequest<T> = { target, method, key, options, deadline, request, span, started: time, decode };
     try {
       const subject = key === undefined ? target.subject : callSubject(method, key);
-      if (!this.#attempts.isDirect(subject)) return this.#made(call);
+      const hedges = method.idempotent && options.hedgeAfterMs !== undefined;
+      if (hedges || !this.#attempts.isDirect(subject)) return this.#made(call);
       this.#attempts.enter(target.load);
       return new Promise((resolve, reject) =>
         new DirectCall(this, call, subject, resolve as Resolve, reject).start(time),
@@ -134,9 +136,9 @@ export class Client implements UnaryCallHost {
     }
   }
 
-  /** A call with something around it: interceptors, or a circuit that is not closed. */
+  /** A call with something around it: interceptors, a circuit that is not closed, or a second try beside the first. */
   #made<T>(call: OutgoingRequest<T>): Promise<T> {
-    const attempts = this.#attempts.make(call, (subject, count) => this.#once(call, subject, count));
+    const attempts = this.#attempts.make(call, (subject, count) => this.#hedged(call, subject, count));
     return this.#read(call, attempts);
   }
 
@@ -308,6 +310,16 @@ export class Client implements UnaryCallHost {
   cancelled(method: MethodContract, signal: AbortSignal | undefined): RpcError {
     const text = `${method.path} was cancelled by its caller`;
     return new CallError(StatusCode.CANCELLED, text, {}, { cause: signal?.reason });
+  }
+
+  #hedged(call: OutgoingRequest, subject: string, count: number): Promise<Uint8Array> {
+    const { method, options } = call;
+    const { hedgeAfterMs: afterMs, signal } = options;
+    if (afterMs === undefined || !method.idempotent) return this.#once(call, subject, count);
+    const withdraw = (): boolean => this.#attempts.withdraw();
+    return hedged({ afterMs, withdraw, wheel: this.wheel, signal }, (own) =>
+      this.#once({ ...call, options: { ...options, signal: own } }, subject, count),
+    );
   }
 
   #once(call: OutgoingRequest, subject: string, attempt: number): Promise<Uint8Array> {
