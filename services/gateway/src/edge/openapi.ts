@@ -9,6 +9,7 @@ import { openAiPaths } from "./openai/openapi.ts";
 import { limitOperations } from "./limits-openapi.ts";
 import { packagePolicy } from "./packages.ts";
 import type { ContractRoute } from "./routes.ts";
+import { cookieScheme, sessionOperations } from "./session-openapi.ts";
 
 /** The document. @param version The software's version. */
 export function openApiDocument(routes: readonly ContractRoute[], version: string): Record<string, unknown> {
@@ -43,6 +44,7 @@ export function openApiDocument(routes: readonly ContractRoute[], version: strin
           name: "X-Warren-Token",
           description: "The same token, where Authorization is taken",
         },
+        cookie: cookieScheme,
       },
     },
   };
@@ -83,7 +85,8 @@ function operation(route: ContractRoute, collector: SchemaCollector): Record<str
 }
 
 function queryParameter(field: DescField, collector: SchemaCollector): object[] {
-  if (field.fieldKind === "message" || field.fieldKind === "map") return [];
+  const isTime = field.fieldKind === "message" && field.message.typeName === "google.protobuf.Timestamp";
+  if ((field.fieldKind === "message" && !isTime) || field.fieldKind === "map") return [];
   return [{ name: field.jsonName, in: "query", required: false, schema: collector.field(field) }];
 }
 
@@ -184,6 +187,7 @@ function handWritten(): Record<string, Record<string, unknown>> {
     ...openAiPaths(security),
     ...limitOperations(problem, security),
     ...mcpPaths(security),
+    ...sessionOperations(problem),
     [packagePolicy.template]: {
       post: {
         operationId: "UploadPackage",
