@@ -205,7 +205,7 @@ test("the chart, as anybody installs it", { skip }, async (t) => {
       [["nats"], [SERVICES.toSorted()]],
       [["routes"], ["nats"]],
     ]);
-    assert.deepEqual(callers("warren-gateway"), [[["http"], ["namespace"]]]);
+    assert.deepEqual(callers("warren-gateway"), [[["http", "grpc"], ["namespace"]]]);
     for (const service of ["auth", "agent", "plugin-host", "secrets"])
       assert.deepEqual(callers(`warren-${service}`), []);
   });
