@@ -109,7 +109,10 @@ const checks: Record<string, () => Promise<Outcome>> = {
     tool("buf", "breaking", "proto/gen/descriptors.binpb", "--exclude-imports", "--against", "proto/baseline.binpb"),
   "generated code": drift,
   tests: () =>
-    tests(["--test-concurrency=2", ...coverage], "{packages,services,cli,plugins,sdk,tools}/**/test/**/*.test.ts"),
+    tests(
+      ["--test-concurrency=2", ...coverage],
+      "{packages,services,cli,plugins,sdk,tools,deploy}/**/test/**/*.test.ts",
+    ),
   "end to end": () => tests(["--test-concurrency=1"], "e2e/test/**/*.test.ts"),
 };
 

@@ -2,7 +2,10 @@
 // validation read at run time. Comments are left out.
 import { execFileSync } from "node:child_process";
 
-const paths = ["proto/warren", "node_modules/google-proto-files/google/rpc"].flatMap((path) => ["--path", path]);
+const paths = ["proto/warren", "proto/grpc", "node_modules/google-proto-files/google/rpc"].flatMap((path) => [
+  "--path",
+  path,
+]);
 const folder = process.argv[2] ?? "proto/gen";
 execFileSync("buf", ["build", "--exclude-source-info", "-o", `${folder}/descriptors.binpb`, ...paths], {
   stdio: "inherit",

@@ -1,11 +1,20 @@
 // `npm run bench -- <suite> [--quick] [--json] [--profile <folder>]`.
 import { parseArgs } from "node:util";
+import { gatewaySuite } from "./gateway/suite.ts";
+import { limiterSuite } from "./limiter/suite.ts";
 import { meshGrowthSuite } from "./mesh/growth-suite.ts";
 import { meshSuite } from "./mesh/suite.ts";
 import { formatReport } from "./report.ts";
 import type { Suite } from "./suite.ts";
+import { telemetrySuite } from "./telemetry/suite.ts";
 
-const suites: Readonly<Record<string, Suite>> = { mesh: meshSuite, "mesh-growth": meshGrowthSuite };
+const suites: Readonly<Record<string, Suite>> = {
+  mesh: meshSuite,
+  "mesh-growth": meshGrowthSuite,
+  limiter: limiterSuite,
+  gateway: gatewaySuite,
+  telemetry: telemetrySuite,
+};
 
 const usage = `Usage: npm run bench -- <suite> [--quick] [--json] [--profile <folder>]
   suites      ${Object.keys(suites).join(", ")}

@@ -41,11 +41,15 @@ export function toResults(series: readonly Series[]): Result[] {
  * How each of `subjects` compares with every other that is not one of them. A ratio is the median of the ratios round
  * by round: both sides of one stand next to each other in time, so that what else the machine does weighs on both.
  */
-export function toRatios(series: readonly Series[], subjects: readonly string[]): Ratio[] {
+export function toRatios(
+  series: readonly Series[],
+  subjects: readonly string[],
+  peers = series.map(({ subject }) => subject).filter((subject) => !subjects.includes(subject)),
+): Ratio[] {
   const ours = series.filter((each) => subjects.includes(each.subject));
   return ours.flatMap((our) =>
     series
-      .filter((each) => !subjects.includes(each.subject) && each.workload === our.workload)
+      .filter((each) => peers.includes(each.subject) && each.workload === our.workload)
       .filter((each) => each.metric === our.metric)
       .map((peer) => ({
         workload: our.workload,

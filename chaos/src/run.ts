@@ -17,7 +17,7 @@ export interface Outcome {
   readonly dishonest: readonly string[];
   /** The longest that anybody waited, in milliseconds. */
   readonly longestMs: number;
-  /** From the end of the fault to the beginning of the first request after which none failed, in milliseconds; undefined: it never came. */
+  /** From the end of the fault, or the killing, to the beginning of the first request after which none failed, in milliseconds; undefined: it never came. */
   readonly recoveryMs: number | undefined;
   /** What was acknowledged and is not there. */
   readonly lost: readonly string[];
@@ -35,10 +35,12 @@ export async function inject(fault: Fault, system: System, users: Users, ledger:
   if (skipped !== undefined) return { ...outcome(fault, [], 0, true), skipped, lost: [] };
   await calm(users, performance.now());
   users.forget();
+  const begunAt = performance.now();
   await fault.begin(system);
   await new Promise((resolve) => setTimeout(resolve, fault.holdMs));
   await fault.end(system);
-  const endedAt = performance.now();
+  // A process that was killed is away from that moment on; whoever starts it again belongs to the recovery.
+  const endedAt = fault.holdMs === 0 ? begunAt : performance.now();
   const recovered = await calm(users, endedAt).then(
     () => true,
     () => false,

@@ -31,7 +31,9 @@ const STOP_MS = 20_000;
 /** A mesh under our hands. */
 export interface System {
   readonly url: string;
+  /** The operator's token, and the file where it is. */
   readonly token: string;
+  readonly tokenFile: string;
   /** What each process wrote, a line each with its name before it. */
   readonly lines: readonly string[];
   /** The way of a service to NATS, or of the gateway to Redis. */
@@ -99,6 +101,7 @@ async function build(
       dataDir: join(dataDir, "nats"),
       publicKeys,
       onLine: onLine("nats"),
+      supervised: true,
       ...port,
     });
     known.natsPort = server.port;
@@ -161,6 +164,7 @@ async function build(
   return {
     url: gateway.url,
     token: readFileSync(operatorTokenFile(dataDir), "utf8").trim(),
+    tokenFile: operatorTokenFile(dataDir),
     link,
     disk,
     mesh,

@@ -9,6 +9,8 @@ export interface Config {
   readonly url: string | undefined;
   /** `WARREN_HTTP_PORT` (8080): where the local gateway listens. */
   readonly httpPort: number;
+  /** `WARREN_GRPC_PORT`: where it serves gRPC. Undefined: 8081, or any free port where `httpPort` is 0. */
+  readonly grpcPort: number | undefined;
   /** `WARREN_DATA_DIR` (`.warren`), absolute. */
   readonly dataDir: string;
   /** `WARREN_PLUGIN_HOSTS` (1): how many plugin hosts `up` starts. */
@@ -21,7 +23,7 @@ export interface Config {
   readonly conversationsFile: string;
   /** `NO_COLOR` forbids colour, `FORCE_COLOR` asks for it; else a terminal gets it (no-color.org). */
   readonly color: boolean | undefined;
-  /** All of it: what `up` passes on to the services, which read their own settings. `WARREN_GRPC_PORT` is checked here. */
+  /** All of it: what `up` passes on to the services, which read their own settings. */
   readonly all: NodeJS.ProcessEnv;
   /** `PATH`, split: where `doctor` looks for programs. */
   readonly path: readonly string[];
@@ -39,6 +41,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env, folder: string 
     all: env,
     url: set("WARREN_URL") ?? (httpPort > 0 && set("WARREN_HTTP_PORT") ? localUrl(httpPort) : undefined),
     httpPort,
+    grpcPort: optionalPort("WARREN_GRPC_PORT", set("WARREN_GRPC_PORT")),
     dataDir: resolve(folder, set("WARREN_DATA_DIR") ?? ".warren"),
     pluginHosts: wholeNumber("WARREN_PLUGIN_HOSTS", set("WARREN_PLUGIN_HOSTS") ?? "1", 1, 64),
     tokenFile: set("WARREN_TOKEN_FILE"),
@@ -50,6 +53,11 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env, folder: string 
     color: set("NO_COLOR") ? false : set("FORCE_COLOR") ? true : undefined,
     path: (env["PATH"] ?? "").split(":").filter(Boolean),
   };
+}
+
+/** @throws CliError (usage) naming `name`. */
+export function optionalPort(name: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : wholeNumber(name, text, 0, 65_535);
 }
 
 /** The address of a gateway on this machine. */

@@ -13,7 +13,7 @@ import type { LocalStack, LocalStackOptions } from "@warren/local-stack";
 export type StartLocalStack = (options: LocalStackOptions) => Promise<RunningStack>;
 
 /** A mesh that runs on this machine. */
-export type RunningStack = Pick<LocalStack, "url" | "operatorTokenFile" | "stop">;
+export type RunningStack = Pick<LocalStack, "url" | "grpcAddress" | "operatorTokenFile" | "stop">;
 
 /** A plugin folder made into a package. */
 export interface PackedPlugin {

@@ -263,6 +263,19 @@ test("a change of configuration starts pods anew", { skip }, async () => {
   assert.equal(limits.length, 1);
 });
 
+test("keys are made anew when their word changes, and every pod starts with them", { skip }, async () => {
+  const [before, after] = await Promise.all([render("default"), render("default", 'bootstrap.generations.redis="2"')]);
+  const args = String(podOf(after.get("Job", "warren-bootstrap"))["containers"]?.[0]?.["args"]);
+  assert.match(args, /--generations=mesh=1,operator=1,redis=2,route=1/);
+  for (const name of [...SERVICES, "redis", "nats"]) {
+    const sum = (chart: Rendered): unknown =>
+      chart.get(name === "nats" ? "StatefulSet" : "Deployment", `warren-${name}`).spec["template"]?.["metadata"]?.[
+        "annotations"
+      ]?.["checksum/config"];
+    assert.notEqual(sum(before), sum(after), name);
+  }
+});
+
 test("one of each: no budget that would keep a node from being emptied, state once", { skip }, async () => {
   const chart = await render("minimal");
   assert.equal(chart.ofKind("PodDisruptionBudget").length, 0);

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { startStack, waitUntil } from "@warren/testing";
@@ -8,6 +13,7 @@ import { generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 import OpenAI, { AuthenticationError, BadRequestError, NotFoundError } from "openai";
 import { startOpenAiServer } from "../../services/agent/test/helpers/openai-server.ts";
 
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const REMOTE = "openai-compatible:test-model";
 const weather = {
   name: "get_weather",
@@ -284,6 +290,32 @@ test("what clients already speak", async (t) => {
       });
       assert.deepEqual([...new Set(services)].sort(), ["gateway", "plugin-host", "plugin:clock"]);
     });
+  await t.test("the guide's commands and programs work as pasted", async () => {
+    const guide = readFileSync(fileURLToPath(new URL("../../docs/guides/clients.md", import.meta.url)), "utf8");
+    const blocks = [...guide.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map(([, language, code = ""]) => ({
+      language,
+      code,
+    }));
+    const here = (code: string): string => code.replaceAll("http://127.0.0.1:8080", stack.url);
+    const commands = blocks.filter(({ language }) => language === "sh").map(({ code }) => here(code));
+    const programs = blocks.filter(({ language }) => language === "js").map(({ code }) => here(code));
+    assert.deepEqual([commands.length, programs.length], [3, 3]);
+    // The token that the first command gets is the others', and the programs', too.
+    const token = 'printf "\\ntoken:%s\\n" "$WARREN_TOKEN"';
+    const shell = await run("bash", ["-euo", "pipefail", "-c", [...commands, token].join("\n")], ROOT, stack.dataDir);
+    assert.match(shell, /"id":"openai-compatible:test-model"/);
+    assert.match(shell, /"content":"Hello! I am Warren's offline model/);
+    assert.match(shell, /UTC/);
+    const env = { WARREN_URL: stack.url, WARREN_TOKEN: /^token:(wak_\S+)$/m.exec(shell)?.[1] ?? "" };
+    const printed = await Promise.all(
+      programs.map((code) =>
+        run(process.execPath, ["--input-type=module", "-e", code], `${ROOT}e2e`, stack.dataDir, env),
+      ),
+    );
+    assert.match(printed[0] ?? "", /^Hello! [^]*\nI am Warren's offline model/);
+    assert.equal(printed[1], "get_weather says: 21 degrees in Rome\n");
+    assert.match(printed[2] ?? "", /^clock__get_current_time\n[^]*Europe\/Rome/);
+  });
   await t.test("MCP: another client needs a token, and finds out from whom", async () => {
     const refused = await stack.request("POST", "/mcp", { body: {}, token: null });
     assert.equal(refused.status, 401);
@@ -292,3 +324,21 @@ test("what clients already speak", async (t) => {
     assert.equal(String(json["resource"]), `${stack.url}/mcp`);
   });
 });
+
+/** Runs a command as a person would on the machine of this stack; what it printed. */
+async function run(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  dataDir: string,
+  more: Record<string, string> = {},
+): Promise<string> {
+  const env = {
+    ...process.env,
+    PATH: `${dirname(process.execPath)}:${process.env["PATH"]}`,
+    WARREN_DATA_DIR: dataDir,
+    XDG_CONFIG_HOME: join(dataDir, "xdg"),
+    ...more,
+  };
+  return (await promisify(execFile)(command, args, { cwd, env, timeout: 60_000 })).stdout;
+}

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findServer, meshCredentials, startProcess, waitUntil } from "@warren/local-stack";
 import { natsServerConfig } from "@warren/mesh/policy";
+import { cpuMicrosOf } from "../process-cpu.ts";
 import type { Target } from "./subject.ts";
 
 const READY_MS = 20_000;
@@ -79,16 +80,6 @@ function renamed(accounts: Readonly<Record<string, object>>, prefix: string): ob
     return key === "accounts" && Array.isArray(value) ? value.map(rename) : value;
   });
   return Object.fromEntries(Object.entries(JSON.parse(text) as object).map(([name, of]) => [prefix + name, of]));
-}
-
-/** Linux counts in hundredths of a second, whatever its own clock's rate (`man 5 proc`: fields utime and stime). */
-function cpuMicrosOf(pid: number): number | undefined {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ");
-    return fields && (Number(fields[11]) + Number(fields[12])) * 10_000;
-  } catch {
-    return undefined;
-  }
 }
 
 function readUrl(portsDir: string): string | undefined {

@@ -12,6 +12,7 @@ interface CredentialOptions extends GlobalOptions {
   readonly instance?: string;
   readonly owner?: string;
   readonly renew?: string;
+  readonly generations?: string;
 }
 
 interface NatsOptions extends GlobalOptions {
@@ -40,6 +41,10 @@ export function registerMesh(program: Command, context: Context): void {
     .option("--except <parts>", "parts that get none, by commas (with --secrets)")
     .option("--instance <name>", "label of the Secrets: app.kubernetes.io/instance")
     .option("--owner <uid:gid>", "give the parts' files to this user (with --out)")
+    .option(
+      "--generations <words>",
+      "kind=word, by commas: a kind whose word has changed is made anew (with --secrets)",
+    )
     .option("--renew <kinds>", "make these anew, by commas: mesh, route, redis, operator (with --out)")
     .action(async (_options: CredentialOptions, command: Command) =>
       credentials(context, command.optsWithGlobals<CredentialOptions>()),
@@ -79,7 +84,7 @@ function asFiles(parts: MeshParts, { out = "", owner, renew }: CredentialOptions
 }
 
 function asSecrets(parts: MeshParts, options: CredentialOptions): Promise<string[]> {
-  const { secrets: prefix = "", except, instance, renew, owner } = options;
+  const { secrets: prefix = "", except, instance, renew, owner, generations } = options;
   if (renew !== undefined || owner !== undefined)
     throw usageError("--renew and --owner go with --out", "docs/guides/operate.md shows how to renew on Kubernetes");
   if (!/^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/.test(prefix))
@@ -90,7 +95,13 @@ function asSecrets(parts: MeshParts, options: CredentialOptions): Promise<string
     "app.kubernetes.io/managed-by": "warren",
     ...(instance === undefined ? {} : { "app.kubernetes.io/instance": instance }),
   };
-  return parts.ensureSecrets({ api: parts.inClusterApi(), prefix, labels, except: list(except) });
+  return parts.ensureSecrets({
+    api: parts.inClusterApi(),
+    prefix,
+    labels,
+    except: list(except),
+    generations: Object.fromEntries(list(generations).map((each) => generationOf(parts, each))),
+  });
 }
 
 async function natsConfig(context: Context, options: NatsOptions): Promise<void> {
@@ -129,6 +140,13 @@ async function work<T>(what: () => T | Promise<T>): Promise<T> {
     const why = error instanceof Error ? error.message : String(error);
     throw new CliError(ExitCode.failure, why, undefined, { cause: error });
   }
+}
+
+function generationOf({ kinds }: MeshParts, text: string): [string, string] {
+  const [, name = "", word = ""] = /^([a-z]+)=([\w.-]{1,64})$/.exec(text) ?? [];
+  if (!kinds.some((kind) => kind === name))
+    throw usageError(`--generations does not know ${text}`, `write kind=word; kinds: ${kinds.join(", ")}`);
+  return [name, word];
 }
 
 function kindsOf({ kinds }: MeshParts, text: string | undefined): (typeof kinds)[number][] {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { resolve } from "node:path";
-import { wholeNumber } from "../config.ts";
+import { optionalPort, wholeNumber } from "../config.ts";
 import { connectAsOperator, type Context, type GlobalOptions } from "../context.ts";
 import { CliError, ExitCode } from "../errors.ts";
 import { oneLine } from "../output/sanitize.ts";
@@ -10,6 +10,7 @@ import type { RunningStack } from "../parts.ts";
 
 interface UpOptions extends GlobalOptions {
   readonly port?: string;
+  readonly grpcPort?: string;
   readonly dataDir?: string;
   readonly pluginHosts?: string;
 }
@@ -20,6 +21,7 @@ export function registerUp(program: Command, context: Context): void {
     .command("up")
     .description("start a mesh on this machine, until Ctrl-C")
     .option("--port <port>", "HTTP port (WARREN_HTTP_PORT, 8080); 0: any free one")
+    .option("--grpc-port <port>", "gRPC port (WARREN_GRPC_PORT, 8081; with --port 0: any free one); 0: any free one")
     .option("--data-dir <folder>", "where everything that lasts is kept (WARREN_DATA_DIR, .warren)")
     .option("--plugin-hosts <count>", "how many plugin hosts to start (WARREN_PLUGIN_HOSTS, 1)")
     .action(async (_options: UpOptions, command: Command) => up(context, command.optsWithGlobals<UpOptions>()));
@@ -29,6 +31,7 @@ async function up(context: Context, options: UpOptions): Promise<void> {
   const { config, terminal, startLocalStack } = context;
   const settings = {
     httpPort: options.port === undefined ? config.httpPort : wholeNumber("--port", options.port, 0, 65_535),
+    grpcPort: options.grpcPort === undefined ? config.grpcPort : optionalPort("--grpc-port", options.grpcPort),
     env: config.all,
     dataDir: options.dataDir === undefined ? config.dataDir : resolve(options.dataDir),
     pluginHosts:
@@ -88,13 +91,13 @@ function stopWish(terminal: Terminal): { readonly promise: Promise<void>; readon
 }
 
 function announce(terminal: Terminal, stack: RunningStack, json: boolean | undefined): void {
-  const { url, operatorTokenFile } = stack;
+  const { url, grpcAddress, operatorTokenFile } = stack;
   const curl = curlLine(url, operatorTokenFile);
-  if (json) return terminal.json({ url, operatorTokenFile, curl });
+  if (json) return terminal.json({ url, grpcAddress, operatorTokenFile, curl });
   terminal.print(
     [
       "",
-      terminal.paint("bold", `Warren runs at ${url}`),
+      `${terminal.paint("bold", `Warren runs at ${url}`)}, and speaks gRPC at ${grpcAddress}`,
       `The operator's token is in ${oneLine(operatorTokenFile)}`,
       "",
       "Say something to it:",

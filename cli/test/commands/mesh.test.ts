@@ -52,6 +52,7 @@ test("mesh: what cannot be carried out is refused with what to do", async (t) =>
     [["credentials", "--secrets", "Warren_1"], 2, /lower-case/],
     [["credentials", "--secrets", "warren", "--renew", "mesh"], 2, /--out/],
     [["credentials", "--secrets", "warren", "--except", "nobody"], 2, /no part nobody/],
+    [["credentials", "--secrets", "warren", "--generations", "root=2"], 2, /mesh, route, redis, operator/],
     [["credentials", "--secrets", "warren"], 1, /service account/],
     [["nats-config", "--keys", "nowhere", "--out", "x"], 1, /nowhere/],
     [["nats-config", "--keys", "nowhere", "--out", "x", "--port", "0"], 2, /--port/],

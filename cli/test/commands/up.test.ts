@@ -27,7 +27,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
     started.child.kill(signal);
     const { code, stdout, stderr } = await started.ended;
     assert.equal(code, 0);
-    assert.ok(stdout.includes(`Warren runs at ${url}`));
+    assert.ok(stdout.includes(`Warren runs at ${url}, and speaks gRPC at 127.0.0.1:8081`));
     assert.ok(stdout.includes(join(home.dataDir, "operator-token")));
     assert.match(stderr, /starting with 2 plugin hosts/);
     assert.match(stderr, /draining\nstopped\n$/);
@@ -36,13 +36,14 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
 test("the environment gives the settings that options do not", async (t) => {
   const { url, port } = await meshWithPlugins(t);
   const home = await makeHome(t);
-  const env = { WARREN_HTTP_PORT: String(port), WARREN_PLUGIN_HOSTS: "3" };
+  const env = { WARREN_HTTP_PORT: String(port), WARREN_GRPC_PORT: "9081", WARREN_PLUGIN_HOSTS: "3" };
   const started = home.start(["up", "--data-dir", "elsewhere", "--json"], { main, env });
   await started.says("curl");
   started.child.kill("SIGINT");
   const { stdout, stderr } = await started.ended;
   const document = JSON.parse(stdout) as Record<string, unknown>;
   assert.equal(document["url"], url);
+  assert.equal(document["grpcAddress"], "127.0.0.1:9081");
   assert.equal(document["operatorTokenFile"], join(home.folder, "elsewhere", "operator-token"));
   assert.match(stderr, /3 plugin hosts/);
 });

@@ -18,7 +18,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     digest: `sha256:${"a".repeat(64)}`,
     manifest: JSON.parse(await readFile(join(folder, "plugin.json"), "utf8")) as PackedPlugin["manifest"],
   }),
-  startLocalStack: async ({ dataDir, httpPort, pluginHosts, log }) => {
+  startLocalStack: async ({ dataDir, httpPort, grpcPort = 8081, pluginHosts, log }) => {
     if (httpPort === 9999) throw new Error("port 9999 is in use");
     log(`gateway-1     | starting with ${pluginHosts} plugin hosts`);
     const operatorTokenFile = join(dataDir, "operator-token");
@@ -28,6 +28,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     const running = setInterval(() => undefined, 1000);
     return {
       url: `http://127.0.0.1:${httpPort}`,
+      grpcAddress: `127.0.0.1:${grpcPort}`,
       operatorTokenFile,
       stop: async () => {
         log("gateway-1     | draining");

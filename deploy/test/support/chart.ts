@@ -11,6 +11,9 @@ export const VALUE_SETS: Readonly<Record<string, string>> = Object.fromEntries(
   readdirSync(join(CHART, "ci")).map((file) => [file.replace(/-values\.yaml$/, ""), join(CHART, "ci", file)]),
 );
 
+/** The versions of Kubernetes for which the chart is checked: kubectl-validate carries their schemas. */
+export const KUBERNETES = { oldest: "1.29.0", newest: "1.30.0" } as const;
+
 /** JSON that a test looks into: anything may be there. */
 export type Json = { readonly [key: string]: Json } & { readonly [index: number]: Json } & Iterable<Json> & {
     readonly length: number;
@@ -67,7 +70,8 @@ export function template(valueSet: string, ...settings: string[]): ReturnType<ty
   const file = VALUE_SETS[valueSet];
   if (!file) throw new Error(`there is no value set ${valueSet}`);
   const sets = settings.flatMap((setting) => ["--set-json", setting]);
-  return run("helm", ["template", "warren", CHART, "--namespace", "mesh", "--values", file, ...sets]);
+  const version = ["--kube-version", KUBERNETES.newest];
+  return run("helm", ["template", "warren", CHART, "--namespace", "mesh", "--values", file, ...version, ...sets]);
 }
 
 /** A pod's specification, wherever the object keeps it. */

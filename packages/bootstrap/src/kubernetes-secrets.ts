@@ -1,6 +1,13 @@
 // The parts' secrets as Kubernetes Secrets, one a part, so that a pod mounts its own and no other.
 import type { Api, Secret } from "./kubernetes-api.ts";
-import { completeMaterial, type Material, parseMaterial, serializeMaterial } from "./material.ts";
+import {
+  completeMaterial,
+  type Generations,
+  type Material,
+  parseMaterial,
+  renewalsOf,
+  serializeMaterial,
+} from "./material.ts";
 import { type Files, filesOf } from "./parts.ts";
 
 export interface EnsureSecretsOptions {
@@ -10,6 +17,8 @@ export interface EnsureSecretsOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** Parts whose secrets somebody else brings: none is made for them. */
   readonly except?: readonly string[];
+  /** A kind whose word here differs from the one of the last time is made anew. */
+  readonly generations?: Generations;
 }
 
 const KEY = "material.json";
@@ -36,7 +45,9 @@ async function ensureMaterial(options: EnsureSecretsOptions, written: string[]):
     const found = await options.api.read(name);
     const json = found?.data?.[KEY];
     const before = json === undefined ? undefined : Buffer.from(json, "base64").toString();
-    const material = completeMaterial(before === undefined ? {} : parseMaterial(before));
+    const known = before === undefined ? {} : parseMaterial(before);
+    const { generations = {} } = options;
+    const material = completeMaterial(known, renewalsOf(known, generations), generations);
     const after = serializeMaterial(material);
     if (after === before) return material;
     if (await put(options, name, found, encode({ [KEY]: Buffer.from(after) }))) {

@@ -14,7 +14,12 @@ export interface Material {
   readonly operator: string;
   /** The vault's root key, base64. Without it the stored secrets cannot be read again. */
   readonly root: string;
+  /** The word under which each kind was last made anew; see {@link renewalsOf}. */
+  readonly generations?: Generations;
 }
+
+/** A word for each kind, which somebody changes to have the kind made anew: `{redis: "2027-01"}`. */
+export type Generations = Readonly<Partial<Record<MaterialKind, string>>>;
 
 /** What can be made anew by itself. The vault's root key cannot: what it seals would be lost. */
 export const KINDS = ["mesh", "route", "redis", "operator"] as const;
@@ -27,8 +32,13 @@ const ROOT_BYTES = 32;
 /**
  * The whole material: what is there is kept, what is missing (a service that is new in this version) is made.
  * @param renew What to make anew although it is there.
+ * @param generations Words to remember beside it.
  */
-export function completeMaterial(found: Partial<Material> = {}, renew: readonly MaterialKind[] = []): Material {
+export function completeMaterial(
+  found: Partial<Material> = {},
+  renew: readonly MaterialKind[] = [],
+  generations: Generations = {},
+): Material {
   const kept = { ...found };
   for (const kind of renew) delete kept[kind];
   const mesh = Object.keys(services).map((name) => [name, kept.mesh?.[name] ?? newSeed()] as const);
@@ -37,9 +47,18 @@ export function completeMaterial(found: Partial<Material> = {}, renew: readonly 
     mesh: Object.fromEntries(mesh),
     route: kept.route ?? newPassword(),
     redis: kept.redis ?? newPassword(),
-    operator: kept.operator ?? `wop_${randomBytes(8).toString("hex")}_${newPassword()}`,
+    operator: kept.operator ?? newOperatorToken(found.operator),
     root: kept.root ?? randomBytes(ROOT_BYTES).toString("base64"),
+    generations: { ...kept.generations, ...generations },
   };
+}
+
+/** The kinds whose word has changed. A kind that had no word yet is only given one: nothing is made anew by surprise. */
+export function renewalsOf(found: Partial<Material>, wanted: Generations): MaterialKind[] {
+  return KINDS.filter((kind) => {
+    const before = found.generations?.[kind];
+    return before !== undefined && wanted[kind] !== undefined && wanted[kind] !== before;
+  });
 }
 
 /**
@@ -68,6 +87,7 @@ const checks: Readonly<Record<string, (value: unknown) => boolean>> = {
   redis: (value) => typeof value === "string" && PASSWORD.test(value),
   operator: (value) => typeof value === "string" && OPERATOR.test(value),
   root: (value) => typeof value === "string" && Buffer.from(value, "base64").length === ROOT_BYTES,
+  generations: (value) => typeof value === "object" && value !== null,
 };
 
 function isSeed(value: unknown): boolean {
@@ -81,6 +101,12 @@ function isSeed(value: unknown): boolean {
 
 function newSeed(): string {
   return new TextDecoder().decode(createUser().getSeed());
+}
+
+/** A new token with the old one's id takes its place: the old one is worth nothing as soon as the auth service has the new one. */
+function newOperatorToken(old: string | undefined): string {
+  const id = old?.split("_")[1] ?? randomBytes(8).toString("hex");
+  return `wop_${id}_${newPassword()}`;
 }
 
 function newPassword(): string {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ensureSecrets, inClusterApi, partNames } from "@warren/bootstrap";
+import { ensureSecrets, type EnsureSecretsOptions, inClusterApi, partNames } from "@warren/bootstrap";
 import { type Secret, secretsApi, type Transport } from "../src/kubernetes-api.ts";
 
 /** The Secrets part of an API server, which counts versions as it does. */
@@ -41,9 +41,13 @@ function answer(status: number, body: unknown = {}): ReturnType<Transport> {
   return Promise.resolve({ status, text: JSON.stringify(body) });
 }
 
-function ensure(server: Server, except: string[] = []): Promise<string[]> {
+function ensure(
+  server: Server,
+  except: string[] = [],
+  generations: EnsureSecretsOptions["generations"] = {},
+): Promise<string[]> {
   const labels = { "app.kubernetes.io/instance": "warren" };
-  return ensureSecrets({ api: secretsApi("mesh", server.send), prefix: "warren", labels, except });
+  return ensureSecrets({ api: secretsApi("mesh", server.send), prefix: "warren", labels, except, generations });
 }
 
 test("a Secret a part, and one that no pod mounts", async () => {
@@ -82,6 +86,21 @@ test("a member that was taken out of the material is made anew, with what follow
   const data = { "material.json": Buffer.from(JSON.stringify(rest)).toString("base64") };
   await server.keep({ ...whole, data }, 200);
   assert.deepEqual((await ensure(server)).sort(), ["warren-bootstrap", "warren-gateway", "warren-redis"]);
+});
+
+test("a kind is made anew once when its word changes, and by no other change", async () => {
+  const server = new Server();
+  await ensure(server);
+  assert.deepEqual(await ensure(server, [], { redis: "1", mesh: "1" }), ["warren-bootstrap"], "a first word is noted");
+  const before = server.data("warren-gateway");
+  assert.deepEqual((await ensure(server, [], { redis: "2", mesh: "1" })).sort(), [
+    "warren-bootstrap",
+    "warren-gateway",
+    "warren-redis",
+  ]);
+  assert.notEqual(server.data("warren-gateway")["redis-password"], before["redis-password"]);
+  assert.equal(server.data("warren-gateway")["mesh.json"], before["mesh.json"]);
+  assert.deepEqual(await ensure(server, [], { redis: "2", mesh: "1" }), []);
 });
 
 test("parts whose Secrets others bring are not touched", async () => {

@@ -25,6 +25,11 @@ test("one kind is made anew by itself, and the vault's root key with none of the
   const renewed = completeMaterial(made, ["redis", "operator"]);
   assert.notEqual(renewed.redis, made.redis);
   assert.notEqual(renewed.operator, made.operator);
+  assert.equal(
+    renewed.operator.slice(0, 20),
+    made.operator.slice(0, 20),
+    "the old token is replaced, not joined by another",
+  );
   assert.deepEqual(renewed.mesh, made.mesh);
   assert.equal(completeMaterial(made, ["mesh", "route", "redis", "operator"]).root, made.root);
 });

@@ -1,3 +1,4 @@
+export { BytesMismatch, messageFromBytes } from "./binary.ts";
 export { incompatibilities } from "./compatibility.ts";
 export { eventContract } from "./events.ts";
 export { bytesToJson, JsonMismatch, messageFromJson, messageToBytes } from "./json.ts";

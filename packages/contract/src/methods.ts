@@ -101,6 +101,8 @@ export function describeMethod(method: DescMethod): MethodContract {
 export const methods: ReadonlyMap<string, MethodContract> = new Map(
   [...registry]
     .filter((descriptor) => descriptor.kind === "service")
+    // The standard services of gRPC have no options of ours: the edge serves them by itself.
+    .filter((service) => service.typeName.startsWith("warren."))
     .flatMap((service) => service.methods.map(describeMethod))
     .map((method) => [method.path, method]),
 );

@@ -6,7 +6,15 @@ const HAND_WRITTEN = ["health:read", "limits:read", "limits:admin"];
 /** What a contract writes in place of a scope. */
 const NO_SCOPES: ReadonlySet<string> = new Set(["public", "internal"]);
 
-const VIEWER = ["sessions:read", "plugins:read", "devices:read", "traces:read", "health:read", "limits:read"];
+const VIEWER = [
+  "sessions:read",
+  "plugins:read",
+  "events:read",
+  "devices:read",
+  "traces:read",
+  "health:read",
+  "limits:read",
+];
 /** Talks with the agent and calls tools. Its `devices:*` reach only itself. */
 const USER = ["chat", "sessions:read", "plugins:read", "plugins:call", "devices:read", "devices:write", "traces:read"];
 const MACHINE = ["chat", "sessions:read", "plugins:read", "plugins:call"];

@@ -8,8 +8,9 @@ import { probeMethod } from "./support.ts";
 const SCOPE = /^(public|internal|[a-z]+(:[a-z]+)?)$/;
 
 test("every method of every service has a scope and a limit for its time", () => {
-  const services = [...registry].filter((each) => each.kind === "service");
-  assert.equal(methods.size, services.flatMap((each) => each.methods).length);
+  // Those of gRPC itself have no options of ours.
+  const services = [...registry].filter((each) => each.kind === "service" && each.typeName.startsWith("warren."));
+  assert.equal(methods.size, services.flatMap((each) => (each.kind === "service" ? each.methods : [])).length);
   assert.ok(methods.size > 20);
   for (const [path, method] of methods) {
     assert.equal(path, `${method.service}/${method.name}`);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { natsServerConfig } from "@warren/mesh/policy";
 import { environment } from "./config.ts";
 import { findServer } from "./find-server.ts";
+import { watchForFullDisk } from "./full-disk.ts";
 import { type ManagedProcess, startProcess } from "./managed-process.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -14,6 +15,8 @@ export interface NatsOptions {
   /** The port it had before; absent: any free one. */
   readonly port?: number;
   readonly onLine: (line: string) => void;
+  /** Somebody starts it again when it ends: it is ended when its disk, once full, has room again. */
+  readonly supervised?: boolean;
 }
 
 /** A running server. */
@@ -37,6 +40,13 @@ export async function startNatsServer(options: NatsOptions): Promise<RunningNats
   const storeDir = join(dataDir, "jetstream");
   writeFileSync(config, natsServerConfig({ host: "127.0.0.1", port, storeDir, publicKeys, portsDir }), { mode: 0o600 });
   const lastLines: string[] = [];
+  const disk = watchForFullDisk({
+    folder: dataDir,
+    restart: () => {
+      options.onLine("The disk was full and has room again: nats-server is started again, or it would write no more");
+      server.kill("SIGTERM");
+    },
+  });
   const server = await startProcess({
     command: findServer("nats-server"),
     env: { PATH: environment()["PATH"] },
@@ -45,8 +55,10 @@ export async function startNatsServer(options: NatsOptions): Promise<RunningNats
       lastLines.push(line);
       lastLines.splice(0, lastLines.length - 5);
       options.onLine(line);
+      if (options.supervised) disk.onLine(line);
     },
   });
+  void server.ended.then(() => disk.stop());
   let ended = false;
   void server.ended.then(() => (ended = true));
   const found = await waitUntil("The start of nats-server", READY_MS, () => {

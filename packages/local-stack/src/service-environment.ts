@@ -8,6 +8,8 @@ export interface StackLayout {
   readonly redisPath: string | undefined;
   readonly httpHost: string;
   readonly httpPort: number;
+  /** Undefined: the gateway's own choice. */
+  readonly grpcPort?: number | undefined;
   readonly credentialsOf: (service: string) => string;
   /** The surrounding environment. */
   readonly inherited: NodeJS.ProcessEnv;
@@ -41,6 +43,7 @@ export function serviceEnvironment(layout: StackLayout, service: string, instanc
     gateway: {
       WARREN_HTTP_HOST: layout.httpHost,
       WARREN_HTTP_PORT: String(layout.httpPort),
+      ...(layout.grpcPort === undefined ? {} : { WARREN_GRPC_PORT: String(layout.grpcPort) }),
       ...(layout.redisPath ? { WARREN_REDIS_URL: `unix://${layout.redisPath}` } : {}),
     },
     auth: {

@@ -14,6 +14,8 @@ export interface RunningServiceProcess {
   readonly process: ManagedProcess;
   /** Where it listens outside the mesh, if it does. */
   readonly address: string | undefined;
+  /** Where it serves gRPC, if it does. */
+  readonly grpcAddress: string | undefined;
 }
 
 const READY_MS = 60_000;
@@ -25,15 +27,15 @@ export async function startServiceProcess({
   onLine,
 }: ServiceProcessOptions): Promise<RunningServiceProcess> {
   const main = fileURLToPath(new URL(`../../../services/${service}/src/main.ts`, import.meta.url));
-  const ready = Promise.withResolvers<string | undefined>();
+  const ready = Promise.withResolvers<Omit<RunningServiceProcess, "process">>();
   const running = await startProcess({
     command: process.execPath,
     args: [main],
     env,
     onLine,
     onMessage: (message) => {
-      const { type, address } = message as { type?: string; address?: string };
-      if (type === "ready") ready.resolve(address);
+      const { type, address, grpcAddress } = message as { type?: string; address?: string; grpcAddress?: string };
+      if (type === "ready") ready.resolve({ address, grpcAddress });
     },
   });
   const late = setTimeout(
@@ -46,7 +48,7 @@ export async function startServiceProcess({
     ),
   );
   try {
-    return { process: running, address: await ready.promise };
+    return { process: running, ...(await ready.promise) };
   } catch (error) {
     running.kill("SIGKILL");
     throw error;

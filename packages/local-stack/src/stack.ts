@@ -16,6 +16,8 @@ export interface LocalStackOptions {
   readonly dataDir: string;
   /** 0: any free port. */
   readonly httpPort: number;
+  /** Where gRPC is served; 0: any free port; absent: 8081, or any free port where `httpPort` is 0. */
+  readonly grpcPort?: number | undefined;
   /** How many plugin hosts to run. */
   readonly pluginHosts: number;
   /** Takes each line of each process, with its name before it. */
@@ -28,6 +30,8 @@ export interface LocalStackOptions {
 export interface LocalStack {
   /** Where the gateway listens. */
   readonly url: string;
+  /** Where it serves gRPC: `127.0.0.1:8081`. */
+  readonly grpcAddress: string;
   readonly operatorTokenFile: string;
   /** Stops everything in order; resolves when no process is left. */
   stop(): Promise<void>;
@@ -46,8 +50,8 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
   };
   try {
     const servers = await startServers(dataDir, stages, options.log);
-    const url = await startServices({ ...options, dataDir }, stages, servers);
-    return { url, operatorTokenFile: operatorTokenFile(dataDir), stop };
+    const addresses = await startServices({ ...options, dataDir }, stages, servers);
+    return { ...addresses, operatorTokenFile: operatorTokenFile(dataDir), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -70,7 +74,13 @@ async function startServers(dataDir: string, stages: Stages, log: (line: string)
     stages.process("nats", async (onLine) => {
       // Started again, it takes the port that its clients know.
       const known = nats ? { port: nats.port } : {};
-      const server = await startNatsServer({ dataDir: join(dataDir, "nats"), publicKeys, onLine, ...known });
+      const server = await startNatsServer({
+        dataDir: join(dataDir, "nats"),
+        publicKeys,
+        onLine,
+        supervised: true,
+        ...known,
+      });
       nats = server;
       return server.process;
     }),
@@ -88,25 +98,30 @@ async function startServers(dataDir: string, stages: Stages, log: (line: string)
   return { natsUrl: nats?.url ?? "", redisPath, credentialsOf: credentials.fileOf };
 }
 
-async function startServices(options: LocalStackOptions, stages: Stages, servers: Servers): Promise<string> {
+type Addresses = Pick<LocalStack, "url" | "grpcAddress">;
+
+async function startServices(options: LocalStackOptions, stages: Stages, servers: Servers): Promise<Addresses> {
   const { dataDir, env: inherited, pluginHosts } = options;
-  let httpPort = options.httpPort;
+  let { httpPort, grpcPort } = options;
   let url = "";
+  let grpcAddress = "";
   const service = (name: string, index = 1): Supervised => {
     const instanceId = `${name}-${index}`;
     return stages.process(instanceId, async (onLine) => {
-      const layout = { ...servers, dataDir, inherited, httpHost: "127.0.0.1", httpPort };
+      const layout = { ...servers, dataDir, inherited, httpHost: "127.0.0.1", httpPort, grpcPort };
       const env = serviceEnvironment(layout, name, instanceId);
       const started = await startServiceProcess({ service: name, env, onLine });
-      if (started.address) {
+      if (started.address && started.grpcAddress) {
         url = started.address;
-        // Started again, the gateway takes the port that its clients know.
+        grpcAddress = started.grpcAddress;
+        // Started again, the gateway takes the ports that its clients know.
         httpPort = Number(new URL(url).port);
+        grpcPort = Number(grpcAddress.split(":").at(-1));
       }
       return started.process;
     });
   };
   const hosts = Array.from({ length: pluginHosts }, (_, i) => service("plugin-host", i + 1));
   await stages.start([[service("auth"), service("secrets")], hosts, [service("agent")], [service("gateway")]]);
-  return url;
+  return { url, grpcAddress };
 }

@@ -14,6 +14,7 @@ function layout(inherited: NodeJS.ProcessEnv, more: Partial<StackLayout> = {}): 
     redisPath: "/data/redis/redis.sock",
     httpHost: "127.0.0.1",
     httpPort: 8080,
+    grpcPort: 8081,
     credentialsOf: (service) => `/data/credentials/${service}.json`,
     inherited,
     ...more,
@@ -67,6 +68,7 @@ test("each service is told of its own alone: only secrets knows the root key, on
     assert.equal("WARREN_SECRETS_ROOT_KEY_FILE" in env, service === "secrets");
     assert.equal("WARREN_OPERATOR_TOKEN_FILE" in env, service === "auth");
     assert.equal("WARREN_HTTP_PORT" in env, service === "gateway");
+    assert.equal("WARREN_GRPC_PORT" in env, service === "gateway");
     assert.equal(env["WARREN_MESH_CREDENTIALS"], `/data/credentials/${service}.json`);
     // Paths and names only: a secret's value stands in a file.
     for (const value of Object.values(env)) assert.doesNotMatch(value ?? "", /^SU[A-Z2-7]{40}/);

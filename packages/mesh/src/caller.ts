@@ -105,7 +105,7 @@ export class CallerVerifier {
     if (known?.assertion === assertion) {
       if (known.caller.expiresAt + CLOCK_SKEW_MS >= Date.now()) return known;
       this.#verified.delete(end);
-      throw refused("The caller assertion has expired");
+      throw refused("The caller assertion has expired", "expired");
     }
     // Copies, which keep no block of headers alive.
     const own = Buffer.from(assertion).toString() as CallerAssertion;
@@ -127,7 +127,7 @@ export class CallerVerifier {
       throw refused("The caller assertion is not signed by a known service");
     if (claims.principal !== `service:${claims.iss}` && !this.#maySpeakFor(claims.iss, claims.principal))
       throw refused(`The service ${claims.iss} may not speak for ${claims.principal.split(":")[0]} callers`);
-    if (claims.expiresAt + CLOCK_SKEW_MS < Date.now()) throw refused("The caller assertion has expired");
+    if (claims.expiresAt + CLOCK_SKEW_MS < Date.now()) throw refused("The caller assertion has expired", "expired");
     const { iss: _, ...caller } = claims;
     Object.freeze(caller.scopes);
     return Object.freeze(caller);
@@ -151,8 +151,10 @@ function parse(body: Buffer): Caller & { iss: string } {
   throw refused("The caller assertion is malformed");
 }
 
-function refused(message: string): RpcError {
-  return new RpcError(StatusCode.UNAUTHENTICATED, message, { reason: "CALLER_REFUSED" });
+/** @param why For the caller's machine: an assertion that has just been made and has expired tells of clocks that differ. */
+function refused(message: string, why?: "expired"): RpcError {
+  const metadata = why ? { metadata: { why } } : {};
+  return new RpcError(StatusCode.UNAUTHENTICATED, message, { reason: "CALLER_REFUSED", ...metadata });
 }
 
 /**

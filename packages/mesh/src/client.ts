@@ -40,6 +40,8 @@ export interface ClientDependencies {
 /** What the calls of one method share. */
 interface Target {
   readonly method: MethodContract;
+  /** Where calls without a key go. */
+  readonly subject: string;
   readonly spans: CallSpans;
   readonly load: ServiceLoad;
   /** Undefined where the routes of answers must be new each time. */
@@ -47,7 +49,7 @@ interface Target {
 }
 
 /** A call with what it sends. */
-interface OutgoingRequest extends PlannedCall {
+interface OutgoingRequest<T = unknown> extends PlannedCall {
   readonly target: Target;
   /** Of a method that streams its requests: what goes with the call, before any of them. */
   readonly request: Uint8Array;
@@ -55,9 +57,12 @@ interface OutgoingRequest extends PlannedCall {
   /** When it was made, in monotonic milliseconds. */
   readonly started: number;
   readonly span: Span;
+  /** Reads the answer to a unary call. What it throws fails the call. */
+  readonly decode: (answer: Uint8Array) => T;
 }
 
 const NOTHING = new Uint8Array();
+const asItIs = (answer: Uint8Array): Uint8Array => answer;
 
 /** Calls methods with messages that are already bytes; typed clients stand on it. */
 export class Client implements UnaryCallHost {
@@ -86,21 +91,29 @@ export class Client implements UnaryCallHost {
   }
 
   /**
-   * One request, one answer.
+   * One request, one answer, read by `decode`.
    * @throws RpcError whatever the service answered; UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED when it did not.
    */
-  call(method: MethodContract, request: Uint8Array, options: CallOptions = {}, key?: string): Promise<Uint8Array> {
-    const started = now();
+  call<T>(
+    method: MethodContract,
+    request: Uint8Array,
+    decode: (answer: Uint8Array) => T,
+    options: CallOptions = {},
+    key?: string,
+  ): Promise<T> {
+    const time = now();
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
-    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
-    const call: OutgoingRequest = { target, method, key, options, deadline, request, span, started };
+    const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, time);
+    const call: OutgoingRequest<T> = { target, method, key, options, deadline, request, span, started: time, decode };
     try {
-      const subject = callSubject(method, key);
+      const subject = key === undefined ? target.subject : callSubject(method, key);
       const hedges = method.idempotent && options.hedgeAfterMs !== undefined;
       if (hedges || !this.#attempts.isDirect(subject)) return this.#made(call);
       this.#attempts.enter(target.load);
-      return new Promise((resolve) => new DirectCall(this, call, subject, resolve).start(started));
+      return new Promise((resolve, reject) =>
+        new DirectCall(this, call, subject, resolve as Resolve, reject).start(time),
+      );
     } catch (error) {
       this.#ended(call, error as RpcError);
       return Promise.reject(error as RpcError);
@@ -114,30 +127,31 @@ export class Client implements UnaryCallHost {
   }
 
   /** What becomes of a call whose first attempt failed. */
-  async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<Uint8Array> {
+  async afterFailure(call: OutgoingRequest, subject: string, error: RpcError): Promise<unknown> {
     try {
       const attempt = (to: string, count: number): Promise<Uint8Array> => this.#once(call, to, count);
-      const response = await this.#attempts.recover(call, attempt, subject, error);
-      this.#ended(call);
-      return response;
-    } catch (failure) {
-      this.#ended(call, failure as RpcError);
-      throw failure;
+      return await this.#read(call, this.#attempts.recover(call, attempt, subject, error));
     } finally {
       this.#attempts.leave(call.target.load);
     }
   }
 
   /** A call with something around it: interceptors, a circuit that is not closed, or a second try beside the first. */
-  async #made(call: OutgoingRequest): Promise<Uint8Array> {
+  #made<T>(call: OutgoingRequest<T>): Promise<T> {
+    const attempts = this.#attempts.make(call, (subject, count) => this.#hedged(call, subject, count));
+    return this.#read(call, attempts);
+  }
+
+  async #read<T>(call: OutgoingRequest<T>, made: Promise<Uint8Array>): Promise<T> {
+    let answer: Uint8Array;
     try {
-      const response = await this.#attempts.make(call, (subject, count) => this.#hedged(call, subject, count));
-      this.#ended(call);
-      return response;
+      answer = await made;
     } catch (error) {
       this.#ended(call, error as RpcError);
       throw error;
     }
+    this.#ended(call);
+    return call.decode(answer);
   }
 
   /**
@@ -160,7 +174,18 @@ export class Client implements UnaryCallHost {
         const target = this.#target(method);
         const span = startClientSpan(target.spans);
         const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
-        const call: OutgoingRequest = { target, method, key, options, deadline, request, requests, span, started };
+        const call: OutgoingRequest = {
+          target,
+          method,
+          key,
+          options,
+          deadline,
+          request,
+          requests,
+          span,
+          started,
+          decode: asItIs,
+        };
         let reader: StreamReader | undefined;
         const open = async (resume?: string): Promise<StreamReader> => {
           const attempt = (subject: string, count: number) => this.#open(call, subject, count, resume);
@@ -189,7 +214,7 @@ export class Client implements UnaryCallHost {
     const target = this.#target(method);
     const span = startClientSpan(target.spans);
     const deadline = deadlineWithin(options.timeoutMs ?? method.timeoutMs, options.deadline, started);
-    const call: OutgoingRequest = { target, method, key: undefined, options, deadline, request, span, started };
+    const call = { target, method, key: undefined, options, deadline, request, span, started, decode: asItIs };
     try {
       let { answers, failures } = await this.#askAll(call);
       let learned = failures.map((failure) => this.#contracts.learn(method, failure));
@@ -333,7 +358,9 @@ export class Client implements UnaryCallHost {
     if (!target) {
       const spans = callSpans(method.service, method.name);
       const load = this.#attempts.loadOf(method.service);
-      this.#targets.set(method, (target = { method, spans, load, pool: this.#poolOf(method.service) }));
+      const subject = methodSubject(method.service, method.name);
+      const pool = this.#poolOf(method.service);
+      this.#targets.set(method, (target = { method, subject, spans, load, pool }));
     }
     return target;
   }
@@ -376,21 +403,29 @@ abstract class Attempt extends UnaryCall {
   }
 }
 
-type Resolve = (answer: Uint8Array | Promise<Uint8Array>) => void;
+type Resolve<T = unknown> = (answer: T | Promise<T>) => void;
 type Reject = (error: RpcError) => void;
 
 /** The first attempt of a call that has nothing around it, and settles the call itself. */
 class DirectCall extends Attempt {
   readonly #resolve: Resolve;
+  readonly #reject: Reject;
 
-  constructor(client: Client, call: OutgoingRequest, subject: string, resolve: Resolve) {
+  constructor(client: Client, call: OutgoingRequest, subject: string, resolve: Resolve, reject: Reject) {
     super(client, call, subject, 1);
     this.#resolve = resolve;
+    this.#reject = reject;
   }
 
   protected override answered(answer: Uint8Array): void {
     this.client.succeeded(this.call);
-    this.#resolve(answer);
+    let read: unknown;
+    try {
+      read = this.call.decode(answer);
+    } catch (error) {
+      return this.#reject(error as RpcError);
+    }
+    this.#resolve(read);
   }
 
   protected override failed(error: RpcError): void {
@@ -400,7 +435,7 @@ class DirectCall extends Attempt {
 
 /** Any other attempt, which settles a promise of its own. */
 class AttemptedCall extends Attempt {
-  readonly #resolve: Resolve;
+  readonly #resolve: Resolve<Uint8Array>;
   readonly #reject: Reject;
 
   constructor(
@@ -408,7 +443,7 @@ class AttemptedCall extends Attempt {
     call: OutgoingRequest,
     subject: string,
     attempt: number,
-    resolve: Resolve,
+    resolve: Resolve<Uint8Array>,
     reject: Reject,
   ) {
     super(client, call, subject, attempt);

@@ -216,7 +216,7 @@ export class Mesh {
 
   /** Calls a unary method with bytes. */
   call(method: MethodContract, request: Uint8Array, options?: CallOptions, key?: string): Promise<Uint8Array> {
-    return this.#client.call(method, request, options, key);
+    return this.#client.call(method, request, (answer) => answer, options, key);
   }
 
   /** Calls a streaming method with bytes: of its one request, or of many. */
@@ -310,9 +310,13 @@ export class Mesh {
         const message = request.fromPartial(partial);
         return client.stream(contract, encode(message), decode, options, keyOf(message));
       };
-    return async (partial: object, options?: CallOptions) => {
-      const message = request.fromPartial(partial);
-      return decode(await client.call(contract, encode(message), options, keyOf(message)));
+    return (partial: object, options?: CallOptions) => {
+      try {
+        const message = request.fromPartial(partial);
+        return client.call(contract, encode(message), decode, options, keyOf(message));
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
     };
   }
 

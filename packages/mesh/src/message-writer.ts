@@ -15,11 +15,28 @@ export class MessageWriter {
     const writer = this.#writer;
     this.#writer = undefined as never;
     try {
-      const bytes = type.encode(message, writer).finish();
+      const bytes = taken(type.encode(message, writer) as BinaryWriter);
       this.#writer = bytes.length > LARGEST_KEPT ? new BinaryWriter() : writer;
       return bytes;
     } finally {
       this.#writer ??= new BinaryWriter();
     }
   }
+}
+
+/** What the writer has inside, where it is of the version that this was written for. */
+interface Inside {
+  buffer?: Uint8Array;
+  pos?: number;
+}
+
+/** What was written, in a pooled buffer: `finish` makes an ArrayBuffer for each message. */
+function taken(writer: BinaryWriter): Uint8Array {
+  const inside = writer as unknown as Inside;
+  const { buffer, pos } = inside;
+  if (!(buffer instanceof Uint8Array) || typeof pos !== "number") return writer.finish();
+  const bytes = Buffer.allocUnsafe(pos);
+  bytes.set(buffer.subarray(0, pos));
+  inside.pos = 0;
+  return bytes;
 }

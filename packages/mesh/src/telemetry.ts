@@ -16,14 +16,16 @@ import {
 import { type RpcError, StatusCode, statusName } from "./status.ts";
 
 const tracer = trace.getTracer("@warren/mesh");
-const SAMPLED: number = TraceFlags.SAMPLED;
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+
+/** Two digits for each value of the flags. */
+const FLAGS = Array.from({ length: 256 }, (_, flags) => flags.toString(16).padStart(2, "0"));
 
 /** A span as a `traceparent` value; undefined when it records nothing and has no parent that does. */
 export function traceparentOf(span: Span | undefined): string | undefined {
   const of = span?.spanContext();
   if (!of || !isSpanContextValid(of)) return undefined;
-  const flags = of.traceFlags === SAMPLED ? "01" : of.traceFlags.toString(16).padStart(2, "0");
+  const flags = FLAGS[of.traceFlags & 0xff];
   return `00-${of.traceId}-${of.spanId}-${flags}`;
 }
 
@@ -67,24 +69,6 @@ export function startServerSpan(
   const base = context.active();
   const span = tracer.startSpan(name, server, remoteParent(traceparent, base) ?? base);
   return { span, within: new SpanScope(base, span) };
-}
-
-/**
- * Runs an operation on what JetStream keeps within a span, where it is part of something that is traced: what a replica
- * does by itself, again and again, would fill the store with traces of one span.
- * @param name a template, never a key or a subject.
- */
-export async function traceState<T>(name: string, operation: () => Promise<T>): Promise<T> {
-  if (trace.getActiveSpan()?.isRecording() !== true) return operation();
-  const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes: { "messaging.system": "nats" } });
-  try {
-    return await context.with(trace.setSpan(context.active(), span), operation);
-  } catch (error) {
-    span.setStatus({ code: SpanStatusCode.ERROR });
-    throw error;
-  } finally {
-    span.end();
-  }
 }
 
 /** The key under which a context holds its span, which the API keeps to itself but asks a context for. */
@@ -173,6 +157,24 @@ function isTraceparent(text: string): boolean {
 const outcomes = new Map<StatusCode, Attributes>(
   Object.values(StatusCode).map((code) => [code, { "rpc.response.status_code": statusName(code) }]),
 );
+
+/**
+ * Runs an operation on what JetStream keeps within a span, where it is part of something that is traced: what a replica
+ * does by itself, again and again, would fill the store with traces of one span.
+ * @param name a template, never a key or a subject.
+ */
+export async function traceState<T>(name: string, operation: () => Promise<T>): Promise<T> {
+  if (trace.getActiveSpan()?.isRecording() !== true) return operation();
+  const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes: { "messaging.system": "nats" } });
+  try {
+    return await context.with(trace.setSpan(context.active(), span), operation);
+  } catch (error) {
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    throw error;
+  } finally {
+    span.end();
+  }
+}
 
 /** Ends a span with the outcome of its call. */
 export function endSpan(span: Span, error?: RpcError): void {

@@ -20,8 +20,10 @@ import { codeOf, serveSecrets } from "./support.ts";
 const CALLERS = 128;
 /** How often a replica goes and another comes. */
 const REMOVALS = 30;
+/** Replicas that come, and then replicas that go, at the same time. */
+const AT_ONCE = 3;
 /** Calls between two removals: more for a long test. */
-const CALLS_EACH = process.env["WARREN_SOAK"] ? 5000 : 200;
+const CALLS_EACH = process.env["WARREN_SOAK"] ? 5000 : 500;
 
 /** Servers, callers at one of them, and replicas at the others: all that is said crosses from server to server. */
 async function scene(t: TestContext, size: number) {
@@ -36,14 +38,20 @@ async function scene(t: TestContext, size: number) {
       await serve(mesh);
       return mesh;
     };
-    const current = [await replica(0), await replica(1)];
+    const some = (from: number): Promise<Mesh[]> =>
+      Promise.all(Array.from({ length: AT_ONCE }, (_, i) => replica(from + i)));
+    let current = await some(0);
     const go = async (): Promise<void> => {
-      for (let i = 0; i < REMOVALS; i++) {
-        current.push(await replica(i + 2));
+      for (let gone = 0; gone < REMOVALS; gone += AT_ONCE) {
+        const next = await some(gone + AT_ONCE);
         await between();
-        const leaving = current.shift();
-        await leaving?.drain();
-        await leaving?.close();
+        await Promise.all(
+          current.map(async (leaving) => {
+            await leaving.drain();
+            await leaving.close();
+          }),
+        );
+        current = next;
       }
     };
     return go;
@@ -77,7 +85,7 @@ for (const size of [1, 3]) {
     await load.stop();
     assert.deepEqual(load.failures, []);
     assert.equal(ran, load.calls, "each call ran once");
-    assert.ok(load.calls >= REMOVALS * CALLS_EACH);
+    assert.ok(load.calls >= (REMOVALS / AT_ONCE) * CALLS_EACH);
   });
 
   test(`${removals} neither lose nor repeat a frame of ${CALLERS} streams, which go on elsewhere`, async (t) => {
@@ -120,7 +128,7 @@ for (const size of [1, 3]) {
     state.running = false;
     const failed = (await reading).filter((each) => each.status === "rejected");
     assert.deepEqual(failed, []);
-    assert.ok(state.opened >= 5 * CALLERS, `${state.opened} streams were opened for ${CALLERS} readers`);
+    assert.ok(state.opened > 3 * CALLERS, `${state.opened} streams were opened for ${CALLERS} readers`);
   });
 }
 

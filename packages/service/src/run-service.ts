@@ -10,7 +10,7 @@ import { Health } from "./health.ts";
 import { createLog, type Logger } from "./log.ts";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import { type ProbeAnswer, type ProbeServer, serveProbes } from "./probe-server.ts";
-import { startTelemetry, type Telemetry } from "./telemetry.ts";
+import { isDisabled, startTelemetry, type Telemetry } from "./telemetry.ts";
 import { telemetryHandlers } from "./telemetry-handlers.ts";
 
 /** What a service gets to start with. */
@@ -27,6 +27,8 @@ export interface ServiceDependencies<Config> {
 export interface RunningService {
   /** Where it listens outside the mesh, for whoever started it. */
   readonly address?: string;
+  /** Where it serves gRPC outside the mesh, likewise. */
+  readonly grpcAddress?: string;
   /** Takes no more work from outside the mesh and hands over what others can take. */
   drain?(): Promise<void>;
   /** Ends what is left, while the mesh can still be called. */
@@ -86,7 +88,7 @@ async function run<S extends ConfigSchema>(
     version: VERSION,
     description: setup.description,
     replicas: config.stateReplicas,
-    observer: metrics.observer,
+    ...(isDisabled(environment()) ? {} : { observer: metrics.observer }),
     ...(config.natsCa ? { tls: { ca: readFileSync(config.natsCa, "utf8") } } : {}),
   });
   life.mesh = mesh;
@@ -104,7 +106,7 @@ async function run<S extends ConfigSchema>(
   );
   announce(mesh.publish(ServiceStarted, { ...identity, time: new Date() }));
   life.ready = true;
-  process.send?.({ type: "ready", address: running.address });
+  process.send?.({ type: "ready", address: running.address, grpcAddress: running.grpcAddress });
   log.info("Ready");
 
   const why = await stopAsked;

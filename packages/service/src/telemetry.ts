@@ -39,7 +39,7 @@ export interface TelemetryOptions {
   readonly version: string;
   /**
    * Read for `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`,
-   * `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER` and its `_ARG`.
+   * `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER` and its `_ARG`, and `OTEL_SDK_DISABLED`.
    */
   readonly env: Environment;
   /** Pushed by OTLP where a collector is named; absent: no metrics are. */
@@ -53,6 +53,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const { service, instanceId, version, env, registry } = options;
   const attributes = { "service.name": service, "service.instance.id": instanceId, "service.version": version };
   const spans = new SpanStore();
+  if (isDisabled(env)) return { spans, recordForeignSpan: () => undefined, shutdown: () => Promise.resolve() };
   /** Beside the store, which needs no more than the finished span. */
   const processors: SpanProcessor[] = [];
   if (env["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) {
@@ -77,6 +78,11 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       await Promise.all([...processors.map((processor) => processor.shutdown()), push?.stop()]);
     },
   };
+}
+
+/** The standard switch: no span is made, no call counted, nothing sent. */
+export function isDisabled(env: Environment): boolean {
+  return env["OTEL_SDK_DISABLED"]?.toLowerCase() === "true";
 }
 
 async function startPush(

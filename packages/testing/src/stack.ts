@@ -57,6 +57,8 @@ export interface TestStackOptions {
 /** A running mesh. */
 export interface TestStack {
   readonly url: string;
+  /** Where it speaks gRPC. */
+  readonly grpcAddress: string;
   readonly dataDir: string;
   /** The operator's token. */
   readonly token: string;
@@ -80,6 +82,7 @@ export async function startStack(t: Pick<TestContext, "after">, options: TestSta
     ...environment(),
     WARREN_DATA_DIR: dataDir,
     WARREN_HTTP_PORT: "0",
+    WARREN_GRPC_PORT: "0",
     WARREN_PLUGIN_HOSTS: String(options.pluginHosts ?? 1),
     WARREN_LIMITS_FILE: GENEROUS_LIMITS,
     XDG_CONFIG_HOME: join(dataDir, "xdg"),
@@ -99,14 +102,15 @@ export async function startStack(t: Pick<TestContext, "after">, options: TestSta
   });
   const started = await waitUntil("the start of the mesh", START_MS, () => {
     if (up.exitCode !== null) throw new Error(`the mesh ended at once:\n${lines.slice(-30).join("\n")}`);
-    return parse(stdout) as { url: string; operatorTokenFile: string } | undefined;
+    return parse(stdout) as { url: string; grpcAddress: string; operatorTokenFile: string } | undefined;
   });
-  const { url } = started;
+  const { url, grpcAddress } = started;
   const token = readFileSync(started.operatorTokenFile, "utf8").trim();
   const pids = (): Record<string, number> =>
     (parse(readFileSync(join(dataDir, "processes.json"), "utf8")) ?? {}) as Record<string, number>;
   return {
     url,
+    grpcAddress,
     dataDir,
     token,
     lines,

@@ -1,15 +1,17 @@
 // The gateway, wired: what tests build, too.
 import type { Server } from "node:http";
 import { contractRoutes } from "./edge/routes.ts";
-import type { Mesh, MeshLog } from "@warren/mesh";
+import { type Mesh, type MeshLog, statusName } from "@warren/mesh";
 import { DecisionTrail, type Health, type Registry } from "@warren/service";
 import { methods } from "@warren/contract";
 import type { Redis } from "ioredis";
-import type { GatewayConfig } from "./config.ts";
+import { type GatewayConfig, grpcPortOf } from "./config.ts";
 import { Admission } from "./edge/admission.ts";
-import { followDecisions } from "./edge/decisions.ts";
+import { backendOf } from "./edge/backend.ts";
+import { callFollower, followDecisions } from "./edge/decisions.ts";
 import { serveHealth } from "./edge/health.ts";
 import { hostCheck } from "./edge/host-check.ts";
+import { Cancellations } from "./edge/mcp/cancellations.ts";
 import { serveMcp } from "./edge/mcp/serve.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./edge/metrics.ts";
 import { UnknownRoutes } from "./edge/not-found.ts";
@@ -20,9 +22,13 @@ import { listenLocally, type LocalSocket } from "./edge/local-socket.ts";
 import { servePackages } from "./edge/packages.ts";
 import { problemOf } from "./edge/problem.ts";
 import { RequestContexts } from "./edge/request-context.ts";
-import { serveContract } from "./edge/rest.ts";
+import { type RestDependencies, serveContract } from "./edge/rest.ts";
 import { bounds, createServer } from "./edge/server.ts";
 import { serveSessions } from "./edge/session.ts";
+import { WebSocketStreams } from "./edge/websocket/streams.ts";
+import { Upgrades } from "./edge/websocket/upgrades.ts";
+import { EventHub } from "./events/hub.ts";
+import { createGrpcServer } from "./grpc/server.ts";
 import { Assertions } from "./identity/assertions.ts";
 import { ClientAddress } from "./identity/client-address.ts";
 import { CredentialVerifier } from "./identity/credentials.ts";
@@ -41,7 +47,19 @@ import { RedisStore } from "./limits/redis-store.ts";
 import type { GatewayState } from "./state.ts";
 
 /** What the gateway uses of the mesh. */
-export type GatewayMesh = Pick<Mesh, "call" | "stream" | "gather" | "assert" | "countReplicas" | "client" | "publish">;
+export type GatewayMesh = Pick<
+  Mesh,
+  | "call"
+  | "stream"
+  | "gather"
+  | "assert"
+  | "countReplicas"
+  | "client"
+  | "publish"
+  | "subscribe"
+  | "subscribePattern"
+  | "onReconnect"
+>;
 
 export interface GatewayDependencies {
   readonly config: GatewayConfig;
@@ -62,6 +80,10 @@ export interface GatewayDependencies {
   readonly services: readonly string[];
   /** Time between two signs of life on a quiet stream, in milliseconds. */
   readonly heartbeatMs?: number;
+  /** Longest time for a WebSocket's client to take one message, in milliseconds; default 30,000. */
+  readonly sendTimeoutMs?: number;
+  /** Time between two looks at the health for gRPC's watchers, in milliseconds; default 1,000. */
+  readonly grpcHealthEveryMs?: number;
   /** Longest time for the headers of a request, in milliseconds; default 10,000. */
   readonly headersTimeoutMs?: number;
   /** Time between two signs of life of a tool called over MCP, in milliseconds; default 5,000. */
@@ -76,6 +98,8 @@ export interface GatewayDependencies {
 export interface Gateway {
   /** Listens; resolves with the address: `http://127.0.0.1:8080`. */
   listen(): Promise<string>;
+  /** Listens for gRPC; resolves with the address: `127.0.0.1:8081`. */
+  listenGrpc(): Promise<string>;
   /** Takes no new connections and lets what is in flight end; after `graceMs` it is cut. */
   drain(graceMs: number): Promise<void>;
   /** Lets go of Redis and of the mesh's state. */
@@ -84,6 +108,7 @@ export interface Gateway {
 }
 
 const HEARTBEAT_MS = 15_000;
+const SEND_TIMEOUT_MS = 30_000;
 
 /** Wires a gateway. */
 export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> {
@@ -101,6 +126,8 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     (count) => metrics.gateways.set(count),
   );
   const limiter = await openLimiter(deps, { metrics, source, gateways });
+  const cancellations = new Cancellations(mesh);
+  await cancellations.listen();
   source.onChange(() => limiter.changed());
   const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({
@@ -135,7 +162,9 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     access: metrics.access,
   });
   const { headersTimeoutMs } = deps;
-  const server = createServer({ config, contexts, admission, unknown, log, active: metrics.active, headersTimeoutMs });
+  const upgrades = new Upgrades();
+  const active = metrics.active;
+  const server = createServer({ config, contexts, admission, unknown, log, active, upgrades, headersTimeoutMs });
   const { app, stopping } = server;
   followDecisions(app, { admission, trail, keyUse });
   serveSessions(app, { mesh, admission, log });
@@ -151,19 +180,26 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const routes = contractRoutes(methods.values());
   const assertions = new Assertions((caller) => mesh.assert(caller));
   const heartbeatMs = deps.heartbeatMs ?? HEARTBEAT_MS;
-  serveContract(app, routes, {
-    mesh,
+  const events = new EventHub({ mesh, inForce: (identity) => authenticator.inForce(identity) });
+  const backend = backendOf(mesh, {
+    "warren.gateway.v1.EventService/StreamEvents": (request, options) => events.stream(request, options),
+  });
+  const edge: RestDependencies = {
+    mesh: backend,
     contexts,
     admission,
     assertions,
     problemOf: (thrown) => problemOf(thrown, (err) => log.error({ err }, "A stream failed")),
     heartbeatMs,
     stopping,
-  });
+  };
+  const webSockets = new WebSocketStreams({ ...edge, upgrades, sendTimeoutMs: deps.sendTimeoutMs ?? SEND_TIMEOUT_MS });
+  serveContract(app, routes, { ...edge, webSockets });
   const { problemFor } = server;
   const draining = new AbortController();
   const mcp = serveMcp(app, {
     mesh,
+    cancellations,
     plugins: state.plugins,
     contexts,
     admission,
@@ -181,6 +217,22 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   serveHealth(app, { mesh, admission, expected: services, health: deps.health });
   serveMetrics(app, metrics);
   serveOpenApi(app, routes, version);
+  const followCall = callFollower({ admission, trail, keyUse });
+  const grpc = createGrpcServer({
+    ...config,
+    port: grpcPortOf(config),
+    methods: methods.values(),
+    backend,
+    admission,
+    assertions,
+    ready: () => deps.health.ready(),
+    healthEveryMs: deps.grpcHealthEveryMs,
+    log,
+    onEnd: (call) => {
+      metrics.called(call.path, statusName(call.code), call.seconds);
+      followCall(call);
+    },
+  });
   await app.ready();
   let socket: LocalSocket | undefined;
 
@@ -192,13 +244,20 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
       void gateways.refresh();
       return address;
     },
+    listenGrpc: () => grpc.listen(),
     drain: async (graceMs) => {
       socket?.close();
       draining.abort();
-      await server.stop(graceMs);
+      // Streams of events have no end to wait for.
+      setTimeout(() => {
+        events.stop();
+        webSockets.stop();
+      }, config.drainDelayMs);
+      await Promise.all([server.stop(graceMs), grpc.stop(graceMs)]);
       await trail.close();
     },
     close: () => {
+      events.close();
       limiter.close();
       source.close();
       gateways.close();

@@ -20,6 +20,14 @@ export const gatewayConfig = z.object({
     .default(8080)
     .describe("TCP port; 0: any that is free")
     .meta({ env: "WARREN_HTTP_PORT" }),
+  grpcPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe("TCP port of gRPC; 0: any that is free; absent: 8081, or any that is free where WARREN_HTTP_PORT is 0")
+    .meta({ env: "WARREN_GRPC_PORT" }),
   allowedHosts: list
     .prefault("localhost,127.0.0.1,[::1]")
     .describe(
@@ -88,6 +96,13 @@ export const gatewayConfig = z.object({
 
 /** The settings as the gateway gets them. */
 export type GatewayConfig = z.output<typeof gatewayConfig>;
+
+const GRPC_PORT = 8081;
+
+/** Where gRPC is served: whoever takes any port for HTTP wants no fixed one beside it. */
+export function grpcPortOf({ grpcPort, port }: Pick<GatewayConfig, "grpcPort" | "port">): number {
+  return grpcPort ?? (port === 0 ? 0 : GRPC_PORT);
+}
 
 /**
  * The password for Redis; undefined where none is configured.

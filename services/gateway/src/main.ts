@@ -23,9 +23,11 @@ await runService({
       registry,
     });
     const address = await gateway.listen();
-    log.info({ address }, "Listening");
+    const grpcAddress = await gateway.listenGrpc();
+    log.info({ address, grpcAddress }, "Listening");
     return {
       address,
+      grpcAddress,
       drain: () => gateway.drain(config.drainGraceMs),
       stop: () => Promise.resolve(gateway.close()),
     };

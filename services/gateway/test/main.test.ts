@@ -37,9 +37,10 @@ test("the process says where it listens, serves, and ends in order when it is to
   const host = await nats.connect("plugin-host");
   await Promise.all([host.objects("plugin_packages"), host.kv("plugin_status", codec)]);
   const { child, output } = start(t, nats);
-  const [ready] = (await once(child, "message")) as [{ type: string; address: string }];
+  const [ready] = (await once(child, "message")) as [{ type: string; address: string; grpcAddress: string }];
   assert.equal(ready.type, "ready", output());
   assert.match(ready.address, /^http:\/\/127\.0\.0\.1:\d+$/);
+  assert.match(ready.grpcAddress, /^127\.0\.0\.1:\d+$/);
   const health = await send(`${ready.address}/health/ready`, "GET", {});
   assert.deepEqual([health.status, health.json], [200, { status: "healthy" }]);
   assert.equal((await send(`${ready.address}/v1/sessions`, "GET", {})).status, 401);
@@ -51,7 +52,7 @@ test("the process says where it listens, serves, and ends in order when it is to
 
 test("settings that cannot be used end the process with their names", async (t) => {
   const nats = await startNats(t);
-  const wrong = { WARREN_HTTP_PORT: "http", WARREN_REDIS_URL: "memcached://localhost" };
+  const wrong = { WARREN_HTTP_PORT: "http", WARREN_GRPC_PORT: "65536", WARREN_REDIS_URL: "memcached://localhost" };
   const { child, output } = start(t, nats, wrong);
   const [code] = (await once(child, "close")) as [number];
   assert.equal(code, 78);

@@ -43,6 +43,8 @@ export interface TestOptions extends Partial<Omit<GatewayDependencies, "config" 
 export interface TestGateway {
   readonly url: string;
   readonly port: number;
+  /** Where gRPC is served. */
+  readonly grpcAddress: string;
   readonly gateway: Gateway;
   readonly nats: TestNats;
   readonly auth: AuthState;
@@ -117,6 +119,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
     ...deps,
   });
   const url = await gateway.listen();
+  const grpcAddress = await gateway.listenGrpc();
   t.after(async () => {
     await gateway.drain(0);
     gateway.close();
@@ -137,7 +140,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
       },
       body,
     );
-  return { url, port: Number(new URL(url).port), gateway, nats, auth, operator, call };
+  return { url, port: Number(new URL(url).port), grpcAddress, gateway, nats, auth, operator, call };
 }
 
 /** One request on a connection of its own. */

@@ -84,7 +84,7 @@ export const services = {
     serves: [TELEMETRY],
     calls: [AUTH, ACCESS, AGENT, PLUGINS, SECRETS, TELEMETRY],
     publishes: ["system.>", "security.decision.>"],
-    subscribes: ["system.>", "agent.>", "session.>", "plugin.>"],
+    subscribes: ["system.>", "agent.>", "session.>", "plugin.>", "security.>"],
     owns: ["gateway_config"],
     reads: [
       "auth_keys",

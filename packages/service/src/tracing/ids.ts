@@ -5,13 +5,14 @@ const SPAN_DIGITS = 16;
 const TRACE_DIGITS = 32;
 /** Few, because an id that is kept keeps the digits of its neighbours alive. */
 const DIGITS_AT_ONCE = 1024;
-
-const bytes = Buffer.alloc(DIGITS_AT_ONCE / 2);
+const BYTES_AT_ONCE = 8192;
 
 /** Makes ids. */
 export class IdGenerator {
+  readonly #bytes = Buffer.alloc(BYTES_AT_ONCE);
   #digits = "";
-  #at = DIGITS_AT_ONCE;
+  #at = 0;
+  #byte = BYTES_AT_ONCE;
 
   spanId(): string {
     return this.#take(SPAN_DIGITS);
@@ -23,7 +24,12 @@ export class IdGenerator {
 
   #take(length: number): string {
     if (this.#at + length > this.#digits.length) {
-      this.#digits = randomFillSync(bytes).toString("hex");
+      if (this.#byte >= BYTES_AT_ONCE) {
+        randomFillSync(this.#bytes);
+        this.#byte = 0;
+      }
+      this.#digits = this.#bytes.toString("hex", this.#byte, this.#byte + DIGITS_AT_ONCE / 2);
+      this.#byte += DIGITS_AT_ONCE / 2;
       this.#at = 0;
     }
     const id = this.#digits.slice(this.#at, this.#at + length);

@@ -2,8 +2,10 @@
 import {
   type Context,
   context,
-  isSpanContextValid,
+  INVALID_SPANID,
+  INVALID_TRACEID,
   type Span,
+  type SpanContext,
   SpanKind,
   type SpanOptions,
   trace,
@@ -38,6 +40,11 @@ export class LightTracerProvider implements TracerProvider {
   }
 }
 
+/** Whether a span is one. What its ids are made of was checked where they were read. */
+function isReal({ traceId, spanId }: SpanContext): boolean {
+  return traceId.length === 32 && spanId.length === 16 && traceId !== INVALID_TRACEID && spanId !== INVALID_SPANID;
+}
+
 class LightTracer implements Tracer {
   readonly #origin: SpanOrigin;
   readonly #sampler: Sampler;
@@ -51,7 +58,7 @@ class LightTracer implements Tracer {
 
   startSpan(name: string, options: SpanOptions = {}, within: Context = context.active()): Span {
     const around = options.root ? undefined : trace.getSpanContext(within);
-    const parent = around && (around instanceof RecordedSpan || isSpanContextValid(around)) ? around : undefined;
+    const parent = around && isReal(around) ? around : undefined;
     const traceId = parent?.traceId ?? this.#ids.traceId();
     const spanId = this.#ids.spanId();
     const parentSampled = parent && (parent.traceFlags & TraceFlags.SAMPLED) !== 0;

@@ -22,6 +22,16 @@ export interface RefreshRecord {
   readonly revokedAt?: number;
 }
 
+/** Judged where there is no family. */
+const DECOY: RefreshRecord = {
+  deviceId: "none",
+  counter: 1,
+  hash: sha256("none"),
+  previousHash: sha256("none before"),
+  rotatedAt: 0,
+  createdAt: 0,
+};
+
 /** What became of a refresh token that was used; where it names a family, whose. */
 export type Rotation =
   | { readonly outcome: "rotated"; readonly deviceId: string; readonly family: string; readonly token: string }
@@ -101,12 +111,13 @@ export function createRefreshTokens(deps: {
       const read = mint.read(token);
       let answer: Rotation = { outcome: "refused", why: "unknown" };
       if (!read) return answer;
-      // A family's device never changes: what is decided of it here holds below.
-      const device = mayUse && (await kv.get(read.family))?.value.deviceId;
-      if (mayUse && device !== undefined && !(await mayUse(device))) return { outcome: "refused", why: "wrong_key" };
+      // A family's device never changes: what is decided of it here holds below. Asked also of none, as everything is
+      // done for families that are not there: the time does not tell which are.
+      const device = (await kv.get(read.family))?.value.deviceId ?? "none";
+      if (mayUse && !(await mayUse(device))) return { outcome: "refused", why: "wrong_key" };
       await change(kv, read.family, (record) => {
+        const used = use(token, read, record ?? DECOY);
         if (!record) return undefined;
-        const used = use(token, read, record);
         answer = used.answer;
         return used.next;
       });

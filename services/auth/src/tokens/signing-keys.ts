@@ -93,7 +93,7 @@ export async function openSigningKeys(deps: SigningKeyDeps): Promise<SigningKeys
           createdAt: notBefore,
           expiresAt,
         }))
-        .toSorted((a, b) => b.createdAt - a.createdAt);
+        .toSorted((a, b) => b.createdAt - a.createdAt || Number(b.current) - Number(a.current));
     },
     async rotate({ revokeTokens }) {
       const entry = await signing.get(CURRENT);

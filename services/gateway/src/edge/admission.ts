@@ -1,9 +1,11 @@
-// What stands before every route: host, token, limits, authorization, in this order; and before any of the body is read.
+// What stands before every route and method, whichever protocol it came by: host, token, limits, authorization, in this
+// order; and before any of the body is read.
+import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { holds, PUBLIC_SCOPE, ScopeMissing } from "../identity/authorize.ts";
 import { ANONYMOUS } from "../identity/assertions.ts";
 import type { ClientAddress } from "../identity/client-address.ts";
-import type { Identity } from "../identity/identity.ts";
+import { type Identity, Unauthenticated } from "../identity/identity.ts";
 import type { LocalTrust } from "../identity/local-trust.ts";
 import type { Authenticator } from "../identity/token.ts";
 import { limitHeaders } from "../limits/headers.ts";
@@ -31,6 +33,17 @@ export interface Admitted {
   readonly address: string;
 }
 
+/** What admission needs of a response, whichever protocol it goes by. */
+export interface Visit {
+  /** Takes the headers that say what is left of the limits. */
+  readonly tell: (headers: Record<string, string>) => void;
+  /** Calls back when the request is over. `failed`: before anything answered it. */
+  readonly onEnd: (callback: (failed: boolean) => void) => void;
+}
+
+/** A request by any protocol. */
+type Raw = Pick<FastifyRequest, "raw">;
+
 export interface AdmissionDependencies {
   readonly contexts: RequestContexts;
   readonly hosts: HostCheck;
@@ -55,6 +68,7 @@ export class Admission {
   readonly #admitted = new WeakMap<FastifyRequest["raw"], Admitted>();
   readonly #holds = new WeakMap<FastifyRequest["raw"], Hold>();
   readonly #seen = new WeakMap<FastifyRequest["raw"], Admitted>();
+  readonly #trusted = new WeakSet<FastifyRequest["raw"]>();
 
   constructor(deps: AdmissionDependencies) {
     this.#deps = deps;
@@ -70,46 +84,63 @@ export class Admission {
   /**
    * Whether somebody wants to know how many tokens the model used for a request; then {@link used} is to be told.
    */
-  counts(request: FastifyRequest): boolean {
+  counts(request: Raw): boolean {
     return this.#holds.has(request.raw);
   }
 
   /** Sets right what token budgets have reserved for a request. */
-  used(request: FastifyRequest, tokens: number): void {
+  used(request: Raw, tokens: number): void {
     this.#holds.get(request.raw)?.used(tokens);
   }
 
   /** Who sent a request, let in or not; undefined where it did not come so far. For the audit alone. */
-  seen(request: FastifyRequest): Admitted | undefined {
+  seen(request: Raw): Admitted | undefined {
     return this.#seen.get(request.raw);
   }
 
   /** @throws Problem, Unauthenticated, AmbiguousToken or ScopeMissing for a request that is not let in. */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { contexts, hosts, limiter, addresses, unknown } = this.#deps;
+    const { contexts, unknown } = this.#deps;
     const known = request.routeOptions.config?.policy;
-    const policy = known ?? UNKNOWN_ROUTE;
     if (known) contexts.of(request.raw).route = known.template;
-    const address = addresses.of(request.raw);
-    if (policy.unlimited) {
-      this.#admitted.set(request.raw, { identity: undefined, address });
-      return;
-    }
-    this.#seen.set(request.raw, { identity: undefined, address });
-    hosts(request.raw);
+    const admitted = await this.enter(request.raw, known ?? UNKNOWN_ROUTE, visitOf(reply));
+    if (!known) throw unknown.problemOf(request);
+    this.#admitted.set(request.raw, admitted);
+  }
+
+  /**
+   * Lets in a request of any protocol: `request` is what it said, in the form of HTTP/1.1.
+   * @throws what {@link admit} throws.
+   */
+  async enter(request: IncomingMessage, policy: RoutePolicy, visit: Visit): Promise<Admitted> {
+    const { hosts, addresses, authenticator, local } = this.#deps;
+    const address = addresses.of(request);
+    if (policy.unlimited) return { identity: undefined, address };
+    this.#seen.set(request, { identity: undefined, address });
+    hosts(request);
+    // Limits by address hold for everybody but a caller of this machine whom the explicit local mode trusts.
+    if (local.trusts(request)) this.#trusted.add(request);
     // A bad token is told only after the limits have counted it: guessing is limited like everything else.
     const { identity, failure } = policy.scope === PUBLIC_SCOPE ? {} : await this.#identify(request);
-    this.#seen.set(request.raw, { identity, address });
-    const subject = subjectOf(identity, this.#limitedAddress(request, address), policy);
-    const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
-    const checked = limiter.check(subject, guarded);
-    this.#enforce(checked instanceof Promise ? await checked : checked, request, reply);
-    if (!known) throw unknown.problemOf(request);
+    this.#seen.set(request, { identity, address });
+    const limited = this.#limit(request, { identity, address }, policy, visit);
+    if (limited) await limited;
     if (failure !== undefined) throw failure;
     if (identity !== undefined) this.#authorize(identity, policy.scope);
-    const key = policy.scope === PUBLIC_SCOPE ? await this.#deps.authenticator.proofOf(request.raw) : undefined;
+    const proves = policy.scope === PUBLIC_SCOPE && policy !== UNKNOWN_ROUTE;
+    const key = proves ? await authenticator.proofOf(request) : undefined;
     const prover = key === undefined ? undefined : { ...ANONYMOUS, expiresAt: Infinity, key };
-    this.#admitted.set(request.raw, { identity: identity ?? prover, address });
+    return { identity: identity ?? prover, address };
+  }
+
+  /**
+   * Lets in one more request of somebody whom {@link enter} let in, on a connection that goes on.
+   * @throws Unauthenticated when the token has ended since; Problem over the limits.
+   */
+  async again(request: IncomingMessage, admitted: Admitted, policy: RoutePolicy, visit: Visit): Promise<void> {
+    const { identity } = admitted;
+    if (identity !== undefined && !this.#deps.authenticator.inForce(identity)) throw new Unauthenticated();
+    await this.#limit(request, admitted, policy, visit);
   }
 
   /**
@@ -117,12 +148,12 @@ export class Admission {
    * @throws Problem over the limits: the route must not be a place to try tokens at.
    */
   async identityOf(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
-    const { limiter, addresses } = this.#deps;
-    const { identity } = await this.#identify(request);
+    const { addresses, local } = this.#deps;
+    if (local.trusts(request.raw)) this.#trusted.add(request.raw);
+    const { identity } = await this.#identify(request.raw);
     const template = request.routeOptions.config.policy?.template ?? UNKNOWN_ROUTE.template;
-    const address = this.#limitedAddress(request, addresses.of(request.raw));
-    const subject = subjectOf(identity, address, { ...UNKNOWN_ROUTE, template });
-    this.#enforce(await limiter.check(subject, false), request, reply);
+    const seen = { identity, address: addresses.of(request.raw) };
+    await this.#limit(request.raw, seen, { ...UNKNOWN_ROUTE, template }, visitOf(reply));
     return identity;
   }
 
@@ -133,9 +164,9 @@ export class Admission {
     if (!granted) throw new ScopeMissing(scope);
   }
 
-  async #identify(request: FastifyRequest): Promise<{ identity?: Identity; failure?: Error }> {
+  async #identify(request: IncomingMessage): Promise<{ identity?: Identity; failure?: Error }> {
     try {
-      const identity = await this.#deps.authenticator.authenticate(request.raw);
+      const identity = await this.#deps.authenticator.authenticate(request);
       this.#deps.access("authentication", true);
       return { identity };
     } catch (failure) {
@@ -144,28 +175,41 @@ export class Admission {
     }
   }
 
-  /** Limits by address hold for everybody but a caller of this machine whom the explicit local mode trusts. */
-  #limitedAddress(request: FastifyRequest, address: string): string | undefined {
-    return this.#deps.local.trusts(request.raw) ? undefined : address;
+  /** @throws Problem over the limits, or where they cannot be known and must be. */
+  #limit(request: IncomingMessage, seen: Admitted, policy: RoutePolicy, visit: Visit): Promise<void> | undefined {
+    const { identity, address } = seen;
+    const subject = subjectOf(identity, this.#trusted.has(request) ? undefined : address, policy);
+    const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
+    const checked = this.#deps.limiter.check(subject, guarded);
+    if (checked instanceof Promise) return checked.then((outcome) => this.#enforce(outcome, request, visit));
+    // Decided here and now: most are, and need not wait.
+    this.#enforce(checked, request, visit);
+    return undefined;
   }
 
-  #enforce(outcome: LimitOutcome, request: FastifyRequest, reply: FastifyReply): void {
+  #enforce(outcome: LimitOutcome, request: IncomingMessage, { tell, onEnd }: Visit): void {
     const { verdict, decisions, shared, hold } = outcome;
     for (const { limit, allowed } of decisions)
       this.#deps.decided(limit.name, allowed ? "allowed" : limit.shadow ? "shadow_denied" : "denied");
-    if (hold) this.#keepUntilEnd(hold, request, reply);
+    if (hold) {
+      this.#holds.set(request, hold);
+      // A request that failed before its response began has not been answered by a model.
+      onEnd((failed) => hold.end(failed));
+    }
     if (verdict === "unavailable")
       throw unavailable("The limits of this route cannot be checked now", 1, "LIMITS_UNAVAILABLE");
     if (verdict === "denied") throw quotaExceeded(outcome);
     // Counters of this process alone would tell the client less than the truth.
-    if (shared) void reply.headers(limitHeaders(outcome));
+    if (shared) tell(limitHeaders(outcome));
   }
+}
 
-  #keepUntilEnd(hold: Hold, request: FastifyRequest, reply: FastifyReply): void {
-    this.#holds.set(request.raw, hold);
-    // A request that failed before its response began has not been answered by a model.
-    reply.raw.once("close", () => hold.end(!reply.raw.headersSent || reply.raw.statusCode >= 400));
-  }
+function visitOf(reply: FastifyReply): Visit {
+  const { raw } = reply;
+  return {
+    tell: (headers) => void reply.headers(headers),
+    onEnd: (callback) => void raw.once("close", () => callback(!raw.headersSent || raw.statusCode >= 400)),
+  };
 }
 
 function subjectOf(identity: Identity | undefined, address: string | undefined, policy: RoutePolicy): LimitSubject {

@@ -1,8 +1,11 @@
 // Tells the audit who was refused, and what administrators did; and the auth service which keys were used.
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { methods } from "@warren/contract";
+import { StatusCode } from "@warren/mesh";
 import type { DecisionTrail } from "@warren/service";
 import { networkKey } from "../identity/client-address.ts";
 import type { Identity } from "../identity/identity.ts";
+import type { EndedCall } from "../grpc/interceptor.ts";
 import type { KeyUse } from "../identity/key-use.ts";
 import type { Admission } from "./admission.ts";
 import { problemOf } from "./problem.ts";
@@ -85,4 +88,26 @@ export function followDecisions(app: FastifyInstance, { admission, trail, keyUse
 export function isAdministration(verb: string, policy: RoutePolicy): boolean {
   const { unary } = policy as Partial<ContractRoute>;
   return /:(?:write|admin)$/.test(policy.scope) && !SAFE_METHODS.has(verb) && !SELF_AUDITED.has(unary?.service ?? "");
+}
+
+/** Tells of a gRPC call what {@link followDecisions} tells of a request. */
+export function callFollower({ admission, trail, keyUse }: DecisionDependencies): (call: EndedCall) => void {
+  return ({ path, code, reason, request, policy }) => {
+    const seen = admission.seen({ raw: request });
+    if (!policy || !seen) return;
+    const { identity, address } = seen;
+    const about = { action: `gRPC ${path}`, identity, address };
+    const denied = code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED;
+    if (denied && !TOLD_ELSEWHERE.has(reason ?? "")) tell(trail, { ...about, outcome: "denied", reason });
+    else if (code === StatusCode.OK && identity && isAdministrativeCall(path, policy))
+      tell(trail, { ...about, outcome: "allowed" });
+    if (!denied && identity?.credential !== undefined && identity.principal.startsWith("key:"))
+      keyUse.note(identity.credential);
+  };
+}
+
+function isAdministrativeCall(path: string, { scope }: RoutePolicy): boolean {
+  const method = methods.get(path);
+  if (method === undefined || SELF_AUDITED.has(method.service)) return false;
+  return /:(?:write|admin)$/.test(scope) && !SAFE_METHODS.has(method.http?.verb ?? "");
 }

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { badRequest, Problem, PROBLEM_TYPE } from "./problem.ts";
-import { newTraceparent } from "./request-context.ts";
+import { newTraceparent } from "./trace.ts";
 
 /** The problem that an error of Fastify stands for; undefined for one that is not Fastify's. */
 export function fromFastify(error: unknown): Problem | undefined {

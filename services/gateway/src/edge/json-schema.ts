@@ -14,6 +14,7 @@ const wellKnown: Readonly<Record<string, Schema>> = {
   "google.protobuf.Value": {},
   "google.protobuf.ListValue": { type: "array" },
   "google.protobuf.Empty": { type: "object" },
+  "google.protobuf.Any": { type: "object", properties: { "@type": { type: "string" } } },
 };
 
 const integers: Readonly<Record<number, Schema>> = {

@@ -22,6 +22,8 @@ export interface Metrics {
   readonly gateways: Gauge;
   /** Tells of each finished request. */
   ended(end: RequestEnd): void;
+  /** Tells of each finished gRPC call. @param code The status' name: `NOT_FOUND`. */
+  called(method: string, code: string, seconds: number): void;
   /** 1 while limits are counted by this gateway for itself. */
   readonly limiterDegraded: Gauge;
   /** Requests that are being served. */
@@ -78,8 +80,16 @@ export function createMetrics(registry = new Registry()): Metrics {
     labelNames: ["outcome"] as const,
     registers,
   });
+  const calls = new Histogram({
+    name: "rpc_server_call_duration_seconds",
+    help: "Time from the first byte of a gRPC call to its status",
+    labelNames: ["method", "code"] as const,
+    buckets: SECONDS,
+    registers,
+  });
   return {
     registry,
+    called: (method, code, seconds) => calls.observe({ method, code }, seconds),
     access: (check, granted) => access(check, granted ? "granted" : "refused"),
     decided: children((policy: string, outcome: string) => decisions.labels(policy, outcome)),
     decidedBy: children((by: string) => requests.labels(by)),

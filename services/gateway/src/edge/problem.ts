@@ -1,5 +1,5 @@
 // Every error that leaves the gateway: application/problem+json (RFC 9457).
-import { JsonMismatch } from "@warren/contract";
+import { BytesMismatch, JsonMismatch } from "@warren/contract";
 import { RpcError, StatusCode, statusName } from "@warren/mesh";
 import { denialsOf, type Limited, limitHeaders, retryAfterSeconds } from "../limits/headers.ts";
 import { AmbiguousToken, Unauthenticated } from "../identity/identity.ts";
@@ -65,6 +65,7 @@ const titles: Readonly<Record<number, string>> = {
   414: "URI too long",
   415: "Unsupported media type",
   421: "Misdirected request",
+  426: "Upgrade required",
   429: "Too many requests",
   431: "Request header fields too large",
   499: "Client closed the request",
@@ -133,12 +134,17 @@ export function problemOf(thrown: unknown, report: (thrown: unknown) => void): P
   if (thrown instanceof Problem) return thrown;
   // A service that does not believe the gateway is nothing the client could mend with another token.
   if (thrown instanceof RpcError && thrown.details.reason !== "CALLER_REFUSED") return ofRpc(thrown);
-  if (thrown instanceof JsonMismatch)
+  if (thrown instanceof BytesMismatch && !thrown.violations.length)
+    return badRequest("INVALID_MESSAGE", thrown.message);
+  if (thrown instanceof JsonMismatch || thrown instanceof BytesMismatch)
     return invalidFields(thrown.violations.map(({ field, description }) => ({ field, message: description })));
   if (thrown instanceof Unauthenticated) return unauthenticated(thrown.message);
   if (thrown instanceof AmbiguousToken) return badRequest("AMBIGUOUS_TOKEN", thrown.message);
   if (thrown instanceof ScopeMissing) return scopeMissing(thrown);
   report(thrown);
+  // What this gateway has just vouched for has expired already: its clock and that of a service differ.
+  if (thrown instanceof RpcError && thrown.details.metadata?.["why"] === "expired")
+    return unavailable("The clocks of the mesh's machines differ: its operator has to set them", 5, "CLOCKS_DIFFER");
   return new Problem(500, {
     code: "INTERNAL",
     detail: "Something went wrong here: the log has it under the request's id",

@@ -1,21 +1,12 @@
 // What is known of a request from its first byte: its id, its trace, its span; and what every response says.
-import { randomBytes, randomUUID } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import {
-  context,
-  type Context,
-  isSpanContextValid,
-  ROOT_CONTEXT,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-} from "@opentelemetry/api";
+import { randomUUID } from "node:crypto";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { context, type Context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { contextFrom, traceparentOf, withIds } from "./trace.ts";
 
 const tracer = trace.getTracer("@warren/gateway");
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
-const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
   "GET",
   "HEAD",
@@ -76,7 +67,7 @@ export class RequestContexts {
     const method = KNOWN_METHODS.has(request.method ?? "") ? (request.method ?? "") : "_OTHER";
     const { span, within } = startSpan(method, request);
     const opened: RequestContext = {
-      id: requestId(request),
+      id: requestId(request.headers),
       traceparent: traceparentOf(span),
       route: undefined,
       startedAt: performance.now(),
@@ -87,7 +78,9 @@ export class RequestContexts {
     response.setHeader("x-request-id", opened.id);
     response.setHeader("traceparent", opened.traceparent);
     response.once("close", () => {
-      const status = response.writableFinished ? response.statusCode : CLIENT_CLOSED;
+      // A WebSocket's response is over before it begins.
+      const done = response.writableFinished || response.statusCode === 101;
+      const status = done ? response.statusCode : CLIENT_CLOSED;
       endSpan(span, method, opened.route, status);
       this.#onEnd({
         method,
@@ -110,8 +103,7 @@ export class RequestContexts {
 }
 
 /** The client's id, if it is one that logs and headers can carry; else a new one. */
-function requestId(request: IncomingMessage): string {
-  const given = request.headers["x-request-id"];
+export function requestId({ "x-request-id": given }: IncomingHttpHeaders): string {
   return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
@@ -127,33 +119,8 @@ function startSpan(method: string, request: IncomingMessage): { span: Span; with
     { kind: SpanKind.SERVER, attributes },
     parent,
   );
-  // Without a telemetry SDK there is no id yet, and the services behind would each begin a trace of their own.
-  const span = isSpanContextValid(started.spanContext())
-    ? started
-    : trace.wrapSpanContext({ traceId: hex(16), spanId: hex(8), traceFlags: 0 });
+  const span = withIds(started);
   return { span, within: trace.setSpan(parent, span) };
-}
-
-/** W3C Trace Context: one well-formed `traceparent`, or none at all. Node joins repeated ones, which are then not well-formed. */
-export function contextFrom(traceparent: string | string[] | undefined): Context {
-  const [, traceId, spanId, flags] = (typeof traceparent === "string" && TRACEPARENT.exec(traceparent)) || [];
-  if (!traceId || !spanId || !flags) return ROOT_CONTEXT;
-  const remote = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
-  return isSpanContextValid(remote) ? trace.setSpanContext(ROOT_CONTEXT, remote) : ROOT_CONTEXT;
-}
-
-function traceparentOf(span: Span): string {
-  const { traceId, spanId, traceFlags } = span.spanContext();
-  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, "0")}`;
-}
-
-/** A `traceparent` for a response that has no request: the bytes on the wire were none. */
-export function newTraceparent(): string {
-  return `00-${hex(16)}-${hex(8)}-00`;
-}
-
-function hex(bytes: number): string {
-  return randomBytes(bytes).toString("hex");
 }
 
 /** https://opentelemetry.io/docs/specs/semconv/http/http-spans/; without path, query, address and headers. */

@@ -2,20 +2,21 @@
 import type { ServerResponse } from "node:http";
 import type { JsonValue } from "@bufbuild/protobuf";
 import { bytesToJson, type MethodContract } from "@warren/contract";
-import type { CallOptions, Mesh } from "@warren/mesh";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Assertions } from "../identity/assertions.ts";
 import { preferredFormat } from "./accept.ts";
 import type { Admission } from "./admission.ts";
+import { ask, type Backend, type EdgeCallOptions, idempotencyKeyOf } from "./backend.ts";
 import { serverSentEvents, type StreamFormat, writeStream } from "./event-stream.ts";
 import { badRequest, type Problem } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
-import { tokensUsed } from "./usage.ts";
+import { countTokens } from "./usage.ts";
 import type { ContractRoute } from "./routes.ts";
 import { type MeshRequest, readRequest } from "./transcode.ts";
+import type { WebSocketStreams } from "./websocket/streams.ts";
 
 export interface RestDependencies {
-  readonly mesh: Pick<Mesh, "call" | "stream" | "gather">;
+  readonly mesh: Backend;
   readonly contexts: RequestContexts;
   readonly admission: Admission;
   readonly assertions: Assertions;
@@ -26,10 +27,17 @@ export interface RestDependencies {
   readonly stopping: AbortSignal;
 }
 
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
+export interface ContractDependencies extends RestDependencies {
+  readonly webSockets: Pick<WebSocketStreams, "serve" | "take">;
+}
 
 /** Adds the contract's routes to a server. */
-export function serveContract(app: FastifyInstance, routes: readonly ContractRoute[], deps: RestDependencies): void {
+export function serveContract(
+  app: FastifyInstance,
+  routes: readonly ContractRoute[],
+  deps: ContractDependencies,
+): void {
+  deps.webSockets.serve(app, routes);
   for (const route of routes)
     app.route({
       method: route.verb,
@@ -43,37 +51,28 @@ async function serve(
   route: ContractRoute,
   request: FastifyRequest,
   reply: FastifyReply,
-  deps: RestDependencies,
+  deps: ContractDependencies,
 ): Promise<unknown> {
+  const { body } = request as { body: JsonValue | undefined };
+  const read = (method: MethodContract): MeshRequest => {
+    if (!route.hasBody) refuseBody(request);
+    const params = request.params as Record<string, string>;
+    return readRequest(route, method, { params, query: queryOf(request), body });
+  };
+  const { streaming: streamed } = route;
+  const taken = streamed && deps.webSockets.take(route, request, reply, () => read(streamed));
+  if (taken) return await taken;
   const wanted = preferredFormat(request.headers.accept);
   const streaming = route.streaming !== undefined && (wanted !== "json" || route.unary === undefined);
   const method = (streaming ? route.streaming : route.unary) ?? route.unary;
   if (method === undefined) throw new Error(`The route ${route.template} has no method`);
-  const body = request.body as JsonValue | undefined;
-  if (!route.hasBody) refuseBody(request);
-  const call = readRequest(route, method, {
-    params: request.params as Record<string, string>,
-    query: queryOf(request),
-    body,
-  });
+  const call = read(method);
   const options = callOptions(request, reply.raw, deps);
   if (streaming)
     return await stream(method, call, wanted === "json" ? serverSentEvents : wanted, { request, reply, options, deps });
-  const answer = bytesToJson(method.output, await ask(method, call, options, deps));
-  countTokens(answer, request, deps);
+  const answer = bytesToJson(method.output, await ask(deps.mesh, method, call, options));
+  countTokens(deps.admission, request, () => answer);
   return reply.type("application/json; charset=utf-8").send(JSON.stringify(answer));
-}
-
-/** One replica's answer, or those of all of them, which protobuf merges by concatenation. */
-async function ask(
-  method: MethodContract,
-  { bytes, key }: MeshRequest,
-  options: CallOptions,
-  { mesh }: RestDependencies,
-): Promise<Uint8Array> {
-  return method.everyReplica
-    ? Buffer.concat(await mesh.gather(method, bytes, options))
-    : await mesh.call(method, bytes, options, key);
 }
 
 async function stream(
@@ -85,7 +84,7 @@ async function stream(
     reply,
     options,
     deps,
-  }: { request: FastifyRequest; reply: FastifyReply; options: CallOptions; deps: RestDependencies },
+  }: { request: FastifyRequest; reply: FastifyReply; options: EdgeCallOptions; deps: RestDependencies },
 ): Promise<FastifyReply> {
   await writeStream({
     response: reply.raw,
@@ -96,19 +95,13 @@ async function stream(
     heartbeatMs: deps.heartbeatMs,
     problemOf: deps.problemOf,
     requestId: deps.contexts.of(request.raw).id,
-    observe: deps.admission.counts(request) ? (json) => countTokens(json, request, deps) : undefined,
+    observe: (json) => countTokens(deps.admission, request, () => json),
     onStart: () => {
       // From here on the response is written by hand, under the headers gathered so far.
       void reply.hijack();
     },
   });
   return reply;
-}
-
-/** Token budgets are set right by what the agent says the model used. */
-function countTokens(json: JsonValue, request: FastifyRequest, { admission }: RestDependencies): void {
-  const tokens = admission.counts(request) ? tokensUsed(json) : undefined;
-  if (tokens !== undefined) admission.used(request, tokens);
 }
 
 /**
@@ -119,17 +112,13 @@ export function callOptions(
   request: FastifyRequest,
   response: ServerResponse,
   deps: Pick<RestDependencies, "admission" | "assertions" | "stopping">,
-): CallOptions {
+): EdgeCallOptions {
   const { identity, address } = deps.admission.of(request);
-  const idempotencyKey = request.headers["idempotency-key"];
-  if (idempotencyKey !== undefined && (typeof idempotencyKey !== "string" || !IDEMPOTENCY_KEY.test(idempotencyKey)))
-    throw badRequest("INVALID_HEADER", "Idempotency-Key must be 1 to 128 visible ASCII characters", [
-      { field: "Idempotency-Key", message: "must be 1 to 128 visible ASCII characters" },
-    ]);
   return {
     signal: untilGone(response, deps.stopping),
+    identity,
     assertion: deps.assertions.of(identity, address),
-    idempotencyKey,
+    idempotencyKey: idempotencyKeyOf(request.headers),
   };
 }
 

@@ -26,6 +26,22 @@ export interface ContractRoute extends RoutePolicy {
   readonly streaming: MethodContract | undefined;
 }
 
+/**
+ * The methods that can be called from outside: those with a route, whichever protocol they are called by.
+ * @throws Error when one of them is internal.
+ */
+export function publicMethods(methods: Iterable<MethodContract>): MethodContract[] {
+  const found = [...methods].filter((method) => method.http !== undefined);
+  for (const { path, scope } of found)
+    if (scope === INTERNAL_SCOPE) throw new Error(`${path} is internal and has an HTTP route: remove one of the two`);
+  return found;
+}
+
+/** What admission needs to know of a method: the same by every protocol. */
+export function policyOf({ http, scope, limitClass, path }: MethodContract): RoutePolicy {
+  return { template: http?.path ?? path, scope, limitClass };
+}
+
 const VARIABLE = /\{([a-z][a-z0-9_]*)\}/g;
 
 /**
@@ -34,11 +50,8 @@ const VARIABLE = /\{([a-z][a-z0-9_]*)\}/g;
  */
 export function contractRoutes(methods: Iterable<MethodContract>): ContractRoute[] {
   const routes = new Map<string, ContractRoute>();
-  for (const method of methods) {
-    if (!method.http) continue;
-    if (method.scope === INTERNAL_SCOPE)
-      throw new Error(`${method.path} is internal and has an HTTP route: remove one of the two`);
-    const key = `${method.http.verb} ${method.http.path}`;
+  for (const method of publicMethods(methods)) {
+    const key = `${method.http?.verb} ${method.http?.path}`;
     const route = routeOf(method);
     const known = routes.get(key);
     routes.set(key, known ? merge(known, route) : route);
@@ -56,9 +69,7 @@ function routeOf(method: MethodContract): ContractRoute {
     throw new Error(`${method.path}: its route names {${name}}, which is no scalar field of its request`);
   });
   return {
-    template: path,
-    scope: method.scope,
-    limitClass: method.limitClass,
+    ...policyOf(method),
     verb,
     path: routerPath(path),
     variables,

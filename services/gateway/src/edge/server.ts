@@ -11,6 +11,7 @@ import { BODY_LIMIT, isJson, parseJsonBody, unsupportedMediaType } from "./json-
 import type { UnknownRoutes } from "./not-found.ts";
 import { type Problem, PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
+import { asksForWebSocket, type Upgrades } from "./websocket/upgrades.ts";
 
 export interface ServerDependencies {
   readonly config: Pick<GatewayConfig, "maxConnections" | "drainDelayMs">;
@@ -19,6 +20,7 @@ export interface ServerDependencies {
   readonly unknown: UnknownRoutes;
   readonly log: MeshLog;
   readonly active: Gauge;
+  readonly upgrades: Upgrades;
   /** Longest time for the headers of a request, in milliseconds. */
   readonly headersTimeoutMs?: number | undefined;
 }
@@ -52,7 +54,16 @@ const LAST_WORDS_MS = 500;
 
 /** Makes the server. */
 export function createServer(deps: ServerDependencies): HttpServer {
-  const { config, contexts, admission, unknown, log, active, headersTimeoutMs = bounds.headersTimeout } = deps;
+  const {
+    config,
+    contexts,
+    admission,
+    unknown,
+    log,
+    active,
+    upgrades,
+    headersTimeoutMs = bounds.headersTimeout,
+  } = deps;
   const stopping = new AbortController();
   let accepting = true;
   const problemFor = (thrown: unknown, request: FastifyRequest): Problem => {
@@ -94,7 +105,9 @@ export function createServer(deps: ServerDependencies): HttpServer {
     clientErrorHandler: (error, socket) => onClientError(error, socket),
     serverFactory: (handler) => {
       const serve = listener(handler);
-      const server = createHttpServer({ ...bounds, headersTimeout: headersTimeoutMs }, serve);
+      const options = { ...bounds, headersTimeout: headersTimeoutMs, shouldUpgradeCallback: asksForWebSocket };
+      const server = createHttpServer(options, serve);
+      upgrades.attach(server, serve);
       server.maxConnections = config.maxConnections;
       // An expectation nobody knows is no reason not to answer.
       server.on("checkExpectation", serve);

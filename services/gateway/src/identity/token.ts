@@ -55,7 +55,7 @@ export class Authenticator {
   async authenticate(request: RequestHead): Promise<Identity> {
     const { token, scheme } = tokenOf(request);
     const identity = scheme === "cookie" ? await this.#deps.sessions.verify(token) : await this.#remembered(token);
-    this.#assertInForce(identity);
+    if (!this.inForce(identity)) throw new Unauthenticated();
     return scheme === "cookie" ? identity : await this.#proven(identity, request, token, scheme);
   }
 
@@ -87,14 +87,14 @@ export class Authenticator {
     return identity;
   }
 
-  /** Looked up every time: a revocation holds from the moment the watch tells of it. */
-  #assertInForce({ device, family, credential, session, expiresAt }: Identity): void {
+  /** Whether an identity still holds: looked up every time, so that a revocation holds from the moment it is known. */
+  inForce({ device, family, credential, expiresAt }: Identity): boolean {
     const { revocations, credentials } = this.#deps;
     const revoked =
       (device !== undefined && revocations.get(device) !== undefined) ||
       (family !== undefined && revocations.get(`family.${family}`) !== undefined) ||
-      (session !== undefined && credential !== undefined && !credentials.holds(credential));
-    if (revoked || expiresAt <= this.#now()) throw new Unauthenticated();
+      (credential !== undefined && !credentials.holds(credential));
+    return !revoked && expiresAt > this.#now();
   }
 
   /** A token that asks for a proof never passes as a bearer's (RFC 9449 §7.2); a proof that is there is always looked at. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { test } from "node:test";
+import { RpcError, StatusCode } from "@warren/mesh";
 import { RequestContexts } from "../../src/edge/request-context.ts";
 import { startGateway } from "../support.ts";
 
@@ -90,4 +91,23 @@ test("headers with a meaning inside the mesh do not get past the first step", ()
   let seen: string[] = [];
   new RequestContexts(() => undefined).run(request, response, () => (seen = Object.keys(request.headers)));
   assert.deepEqual(seen, ["accept", "host", "x-warren-token"]);
+});
+
+test("a service that does not believe the gateway is the mesh's fault, not the client's; clocks that differ are named", async (t) => {
+  const refused = (why?: string): RpcError =>
+    new RpcError(StatusCode.UNAUTHENTICATED, "The caller assertion is refused", {
+      reason: "CALLER_REFUSED",
+      ...(why ? { metadata: { why } } : {}),
+    });
+  const { call } = await startGateway(t, {
+    handlers: {
+      agent: {
+        listSessions: () => Promise.reject(refused()),
+        getSession: () => Promise.reject(refused("expired")),
+      },
+    },
+  });
+  assert.equal((await call("GET", "/v1/sessions")).status, 500);
+  const { status, json, headers } = await call("GET", "/v1/sessions/s_1");
+  assert.deepEqual([status, json["code"], headers.get("retry-after")], [503, "CLOCKS_DIFFER", "5"]);
 });

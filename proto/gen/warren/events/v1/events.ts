@@ -22,6 +22,12 @@ export interface ServiceStopping {
   time: Date | undefined;
 }
 
+/** An MCP client took back a call: the gateway that serves it ends it. */
+export interface McpCallCancelled {
+  /** A digest of whose call it is and which, so that it tells nobody either. */
+  call: string;
+}
+
 /** A turn of a conversation ended with a reply. */
 export interface AgentMessageSent {
   sessionId: string;
@@ -331,6 +337,75 @@ export const ServiceStopping: MessageFns<ServiceStopping, "warren.events.v1.Serv
     message.service = object.service ?? "";
     message.instanceId = object.instanceId ?? "";
     message.time = object.time ?? undefined;
+    return message;
+  },
+};
+
+function createBaseMcpCallCancelled(): McpCallCancelled {
+  return { call: "" };
+}
+
+export const McpCallCancelled: MessageFns<McpCallCancelled, "warren.events.v1.McpCallCancelled"> = {
+  $type: "warren.events.v1.McpCallCancelled" as const,
+
+  encode(message: McpCallCancelled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.call !== "") {
+      writer.uint32(10).string(message.call);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpCallCancelled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpCallCancelled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.call = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): McpCallCancelled {
+    return { call: isSet(object.call) ? globalThis.String(object.call) : "" };
+  },
+
+  toJSON(message: McpCallCancelled): unknown {
+    const obj: any = {};
+    if (message.call !== "") {
+      obj.call = message.call;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<McpCallCancelled>): McpCallCancelled {
+    return McpCallCancelled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<McpCallCancelled>): McpCallCancelled {
+    const message = createBaseMcpCallCancelled();
+    message.call = object.call ?? "";
     return message;
   },
 };

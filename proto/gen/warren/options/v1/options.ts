@@ -57,6 +57,10 @@ export interface EventOptions {
   name: string;
   /** Also kept in the durable audit stream. */
   audited: boolean;
+  /** What a caller must hold to be told of it at the edge. Empty: it is told to nobody outside. */
+  scope: string;
+  /** The field with the principal it belongs to: nobody else is told, whatever they hold. Empty: it belongs to nobody alone. */
+  ownerField: string;
 }
 
 function createBaseRpcOptions(): RpcOptions {
@@ -419,7 +423,7 @@ export const FieldRules: MessageFns<FieldRules, "warren.options.v1.FieldRules"> 
 };
 
 function createBaseEventOptions(): EventOptions {
-  return { name: "", audited: false };
+  return { name: "", audited: false, scope: "", ownerField: "" };
 }
 
 export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOptions"> = {
@@ -431,6 +435,12 @@ export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOpti
     }
     if (message.audited !== false) {
       writer.uint32(16).bool(message.audited);
+    }
+    if (message.scope !== "") {
+      writer.uint32(26).string(message.scope);
+    }
+    if (message.ownerField !== "") {
+      writer.uint32(34).string(message.ownerField);
     }
     return writer;
   },
@@ -464,6 +474,22 @@ export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOpti
             message.audited = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.scope = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ownerField = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +506,12 @@ export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOpti
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       audited: isSet(object.audited) ? globalThis.Boolean(object.audited) : false,
+      scope: isSet(object.scope) ? globalThis.String(object.scope) : "",
+      ownerField: isSet(object.ownerField)
+        ? globalThis.String(object.ownerField)
+        : isSet(object.owner_field)
+        ? globalThis.String(object.owner_field)
+        : "",
     };
   },
 
@@ -491,6 +523,12 @@ export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOpti
     if (message.audited !== false) {
       obj.audited = message.audited;
     }
+    if (message.scope !== "") {
+      obj.scope = message.scope;
+    }
+    if (message.ownerField !== "") {
+      obj.ownerField = message.ownerField;
+    }
     return obj;
   },
 
@@ -501,6 +539,8 @@ export const EventOptions: MessageFns<EventOptions, "warren.options.v1.EventOpti
     const message = createBaseEventOptions();
     message.name = object.name ?? "";
     message.audited = object.audited ?? false;
+    message.scope = object.scope ?? "";
+    message.ownerField = object.ownerField ?? "";
     return message;
   },
 };

@@ -3,7 +3,7 @@ import { type CallToolResult, isCallToolResult } from "@modelcontextprotocol/ser
 import { context, type Context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { type CallOptions, RpcError, type ServiceClient, statusName } from "@warren/mesh";
 import type { PluginServiceDefinition, ToolResult } from "@warren/proto/warren/plugins/v1/plugins";
-import { contextFrom } from "../request-context.ts";
+import { contextFrom } from "../trace.ts";
 import type { OfferedTool } from "./catalogue.ts";
 
 const tracer = trace.getTracer("@warren/gateway");

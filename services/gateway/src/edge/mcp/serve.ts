@@ -1,5 +1,6 @@
 // POST /mcp: the Model Context Protocol over streamable HTTP, protocol versions 2026-07-28 and 2025-11-25 (and before), by the
 // official server package. https://modelcontextprotocol.io/specification
+import { randomUUID } from "node:crypto";
 import { createMcpHandler } from "@modelcontextprotocol/server";
 import type { CallOptions, Mesh } from "@warren/mesh";
 import { PluginServiceDefinition, type PluginStatus } from "@warren/proto/warren/plugins/v1/plugins";
@@ -11,6 +12,7 @@ import { badRequest, type Problem, PROBLEM_TYPE } from "../problem.ts";
 import type { RequestContexts } from "../request-context.ts";
 import { callOptions } from "../rest.ts";
 import type { RoutePolicy } from "../routes.ts";
+import type { CallAddress, Cancellations } from "./cancellations.ts";
 import { watchTools } from "./catalogue.ts";
 import { serveMetadata, withMetadata } from "./metadata.ts";
 import { mcpServer } from "./server.ts";
@@ -18,6 +20,7 @@ import { sendWeb, webRequest } from "./web.ts";
 
 export interface McpDependencies {
   readonly mesh: Pick<Mesh, "client">;
+  readonly cancellations: Cancellations;
   readonly plugins: Pick<Watched<PluginStatus>, "onChange" | "entries">;
   readonly contexts: RequestContexts;
   readonly admission: Admission;
@@ -45,6 +48,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Adds the route and its metadata. @returns what ends it. */
 export function serveMcp(app: FastifyInstance, deps: McpDependencies): { close(): void } {
+  const { cancellations } = deps;
   const callers = new WeakMap<Request, CallOptions>();
   const tools = watchTools(deps.plugins, () => handler.notify.toolsChanged());
   const options = {
@@ -77,15 +81,26 @@ export function serveMcp(app: FastifyInstance, deps: McpDependencies): { close()
       // A batch would be many calls for the price of one; no version served here needs it.
       if (Array.isArray(body)) throw badRequest("BATCH_NOT_SUPPORTED", "Send one message at a time");
       const caller = callOptions(request, reply.raw, deps);
-      const signal = signalFor(request, caller, deps);
+      const call = callOf(request, deps.admission);
+      if (call?.method === "notifications/cancelled") await cancellations.cancel(call);
+      // Names the client's connection, so that it can take calls back; nothing is kept under it.
+      if (methodOf(request) === "initialize") void reply.header(SESSION_HEADER, randomUUID());
+      const isRequest = call?.id !== undefined && call.method !== "notifications/cancelled";
+      const begun = isRequest ? cancellations.begin(call) : undefined;
+      const signal = AbortSignal.any([...signalsFor(request, caller, deps), ...(begun ? [begun.signal] : [])]);
       const web = webRequest(request, signal);
       callers.set(web, { ...caller, signal });
-      return await sendWeb(reply, await handler.fetch(web, { parsedBody: body ?? {} }));
+      try {
+        return await sendWeb(reply, await handler.fetch(web, { parsedBody: body ?? {} }));
+      } finally {
+        begun?.end();
+      }
     });
   });
   serveMetadata(app, resource);
   return {
     close: () => {
+      cancellations.close();
       tools.stop();
       void handler.close();
     },
@@ -93,11 +108,34 @@ export function serveMcp(app: FastifyInstance, deps: McpDependencies): { close()
 }
 
 /** A stream of news also ends when the gateway begins to stop, and with the token that opened it. */
-function signalFor(request: FastifyRequest, { signal }: CallOptions, deps: McpDependencies): AbortSignal {
+function signalsFor(request: FastifyRequest, { signal }: CallOptions, deps: McpDependencies): AbortSignal[] {
   const signals = signal ? [signal] : [];
-  const { method } = (request.body ?? {}) as { method?: unknown };
-  if (method !== "subscriptions/listen") return AbortSignal.any(signals);
+  if (methodOf(request) !== "subscriptions/listen") return signals;
   const left = (deps.admission.of(request).identity?.expiresAt ?? 0) - Date.now();
   const expiry = AbortSignal.timeout(Math.min(Math.max(left, 0), LONGEST_TIMER_MS));
-  return AbortSignal.any([...signals, deps.draining, expiry]);
+  return [...signals, deps.draining, expiry];
+}
+
+const SESSION_HEADER = "mcp-session-id";
+const SESSION = /^[\x21-\x7e]{1,128}$/;
+
+interface Message {
+  readonly method?: unknown;
+  readonly id?: unknown;
+  readonly params?: { readonly requestId?: unknown };
+}
+
+function methodOf({ body }: FastifyRequest): unknown {
+  return (body as Message | null | undefined)?.method;
+}
+
+/** The call that a message makes or takes back, of a client that has a session. */
+function callOf(request: FastifyRequest, admission: Admission): (CallAddress & { method: unknown }) | undefined {
+  const session = request.headers[SESSION_HEADER];
+  const { identity } = admission.of(request);
+  if (typeof session !== "string" || !SESSION.test(session) || identity === undefined) return undefined;
+  const { method, id, params } = (request.body ?? {}) as Message;
+  const named = method === "notifications/cancelled" ? params?.requestId : id;
+  if (typeof named !== "string" && typeof named !== "number") return undefined;
+  return { tenant: identity.tenant, principal: identity.principal, session, id: named, method };
 }

@@ -189,6 +189,53 @@ for (const version of VERSIONS)
     await cancelled.promise;
   });
 
+test("2025-11-25: a call is taken back by a message, whichever gateway gets it, and by its own client alone", async (t) => {
+  const running: CallContext[] = [];
+  const { run, connect, untilOffered, call, operator, nats, auth } = await start(t, async (_request, ctx) => {
+    running.push(ctx);
+    await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+    throw new RpcError(StatusCode.CANCELLED, "ended");
+  });
+  await run("slow", [{ name: "wait" }]);
+  await untilOffered(await connect("2025-11-25"), "slow__wait");
+  const other = await startGateway(t, { nats });
+  const post = (to: typeof call, message: object, session?: string, token = operator) =>
+    to("POST", "/mcp", {
+      body: { jsonrpc: "2.0", ...message },
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": "2025-11-25",
+        ...(session === undefined ? {} : { "mcp-session-id": session }),
+      },
+    });
+  const clientInfo = { name: "raw", version: "1" };
+  const hello = {
+    id: 0,
+    method: "initialize",
+    params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo },
+  };
+  const session = (await post(call, hello)).headers.get("mcp-session-id") ?? "";
+  assert.match(session, /^[0-9a-f-]{36}$/);
+  const answer = post(call, { id: 7, method: "tools/call", params: { name: "slow__wait", arguments: {} } }, session);
+  await waitUntil("the call", 10_000, () => running[0]);
+  const cancel = (id: unknown) => ({ method: "notifications/cancelled", params: { requestId: id } });
+  const stranger = await addCredential(auth, { scopes: ["plugins:call"], principal: "key:stranger" });
+  for (const [message, from, token] of [
+    [cancel(8), session, operator],
+    [cancel("7"), session, operator],
+    [cancel(7), "another-session", operator],
+    [cancel(7), undefined, operator],
+    [cancel(7), session, stranger],
+    [cancel({ $ne: 1 }), session, operator],
+  ] as const)
+    await post(other.call, message, from, token);
+  assert.equal(running[0]?.signal.aborted, false);
+  await post(other.call, cancel(7), session);
+  await answer.catch(() => undefined);
+  await waitUntil("the end of the call", 10_000, () => running[0]?.signal.aborted || undefined);
+});
+
 test("2026-07-28: whoever listens is told when the tools change, until the gateway stops", async (t) => {
   const { run, connect, names, gateway } = await start(t);
   const client = await connect("2026-07-28");

@@ -1,0 +1,105 @@
+// What stands before every gRPC method: the edge's one admission, and what every response says.
+import type { IncomingMessage } from "node:http";
+import {
+  type Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  status as Code,
+  type StatusObject,
+} from "@grpc/grpc-js";
+import type { Admission, Visit } from "../edge/admission.ts";
+import type { RoutePolicy } from "../edge/routes.ts";
+import { type EnteredCall, GrpcCall } from "./call.ts";
+import { reasonOf } from "./status.ts";
+
+export interface InterceptorDependencies {
+  readonly admission: Pick<Admission, "enter">;
+  /** By the method's path on the wire. */
+  readonly policies: ReadonlyMap<string, RoutePolicy>;
+  readonly statusOf: (thrown: unknown, requestId: string) => StatusObject;
+  readonly onEnd: (end: EndedCall) => void;
+}
+
+/** A call that has ended. */
+export interface EndedCall {
+  /** `warren.agent.v1.AgentService/Chat`. */
+  readonly path: string;
+  readonly code: number;
+  readonly seconds: number;
+  readonly request: IncomingMessage;
+  readonly policy: RoutePolicy | undefined;
+  /** A constant for programs, where it failed with one. */
+  readonly reason: string | undefined;
+}
+
+/** Lets calls in, and tells handlers who they are. */
+export class Doorkeeper {
+  readonly #entered = new WeakMap<Metadata, EnteredCall>();
+  readonly #deps: InterceptorDependencies;
+
+  constructor(deps: InterceptorDependencies) {
+    this.#deps = deps;
+  }
+
+  /** The call whose handler got this metadata. */
+  of(metadata: Metadata): EnteredCall {
+    const entered = this.#entered.get(metadata);
+    if (entered === undefined) throw new Error("A call reached its handler without admission");
+    return entered;
+  }
+
+  /** Runs before the first byte of a message is read. */
+  readonly interceptor: ServerInterceptor = (method, next) => {
+    const { admission, policies, statusOf, onEnd } = this.#deps;
+    let call: GrpcCall | undefined;
+    let told = false;
+    let ended = false;
+    let ending: ((failed: boolean) => void) | undefined;
+    const end = (code: number, reason?: string): void => {
+      if (ended || !call) return;
+      ended = true;
+      ending?.(code !== 0);
+      onEnd({ ...call.end(code), request: call.request, policy: policies.get(method.path), code, reason });
+    };
+    const enter = async (metadata: Metadata): Promise<void> => {
+      const policy = policies.get(method.path);
+      if (policy === undefined) throw new Error(`${method.path} is served and has no policy`);
+      const opened = (call = new GrpcCall(method.path, metadata, next));
+      const visit: Visit = {
+        tell: (headers) => {
+          for (const [name, value] of Object.entries(headers)) opened.told.set(name, value);
+        },
+        onEnd: (callback) => (ending = callback),
+      };
+      const admitted = await admission.enter(opened.request, policy, visit);
+      const { request, within, id } = opened;
+      this.#entered.set(metadata, { admitted, request, within, id });
+    };
+    const intercepted: ServerInterceptingCall = new ServerInterceptingCall(next, {
+      start: (begin) =>
+        begin({
+          onReceiveMetadata: (metadata, pass) =>
+            void enter(metadata).then(
+              () => pass(metadata),
+              (thrown: unknown) => {
+                intercepted.sendStatus(statusOf(thrown, call?.id ?? ""));
+              },
+            ),
+          onCancel: () => end(Code.CANCELLED),
+        }),
+      // Sent before the first message. Without one there is no head: what it would say comes with the status.
+      sendMetadata: (head, pass) => {
+        told = true;
+        if (call) head.merge(call.told);
+        pass(head);
+      },
+      sendStatus: (result, pass) => {
+        end(result.code ?? Code.UNKNOWN, reasonOf(result.metadata));
+        const metadata = result.metadata?.clone() ?? undefined;
+        if (!told && call && metadata) metadata.merge(call.told);
+        pass({ ...result, metadata: metadata ?? (told ? null : (call?.told ?? null)) });
+      },
+    });
+    return intercepted;
+  };
+}
