@@ -8,7 +8,7 @@ import { startNats, waitUntil } from "@warren/testing";
 import { CallerSigner } from "../src/caller.ts";
 import { CALLER_HEADER, RPC_HEADER } from "../src/headers.ts";
 import { decodeStatus } from "../src/status.ts";
-import { credentialsOf, rawConnection } from "./hostile.ts";
+import { credentialsOf, rawConnection } from "./raw.ts";
 import { codeOf, serveAgent, serveSecrets } from "./support.ts";
 
 /** As the server admits at once; see admission.ts. */

@@ -12,7 +12,7 @@ import {
   PluginRemoved,
 } from "@warren/proto/warren/events/v1/events";
 import { startNats, type TestNats, waitUntil } from "@warren/testing";
-import { bareHeaders, rawConnection } from "./hostile.ts";
+import { bareHeaders, rawConnection } from "./raw.ts";
 
 /** A short time for handlers: what the server sent a replica in the moment it left comes again when this is over. */
 const LEFT_MS = 200;

@@ -13,7 +13,7 @@ import {
   SecretAccessed,
 } from "@warren/proto/warren/events/v1/events";
 import { startNats, type TestNats, waitUntil } from "@warren/testing";
-import { rawConnection } from "./hostile.ts";
+import { rawConnection } from "./raw.ts";
 import { codeOf } from "./support.ts";
 
 /** JetStream as one reaches it who holds a service's credential. */

@@ -10,7 +10,8 @@ import * as fc from "fast-check";
 import { CallerSigner } from "../src/caller.ts";
 import { CALLER_HEADER, RPC_HEADER, STREAM_HEADER } from "../src/headers.ts";
 import { credit, FrameKind, plain } from "../src/stream/frame.ts";
-import { bareHeaders, credentialsOf, headerText, payload, rawConnection } from "./hostile.ts";
+import { headerText, payload } from "./hostile.ts";
+import { bareHeaders, credentialsOf, rawConnection } from "./raw.ts";
 import { serveAgent, serveSecrets } from "./support.ts";
 
 const SEED = 20_260_110;

@@ -6,7 +6,7 @@ import { services } from "@warren/mesh/policy";
 import { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats, waitUntil } from "@warren/testing";
-import { rawConnection } from "./hostile.ts";
+import { rawConnection } from "./raw.ts";
 import { type Expectations, publishing, subscribing } from "./permission-matrix.ts";
 import { serveSecrets } from "./support.ts";
 

@@ -3,7 +3,7 @@ import test from "node:test";
 import { connectMesh, jsonCodec, type RpcError, StatusCode } from "@warren/mesh";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { silentLog, startNats, waitUntil } from "@warren/testing";
-import { credentialsOf } from "./hostile.ts";
+import { credentialsOf } from "./raw.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
 test("when NATS goes away and comes back", async (t) => {

@@ -9,7 +9,7 @@ import { startNats, waitUntil } from "@warren/testing";
 import * as fc from "fast-check";
 import { AnswerBundles, BUNDLE_TOKEN, unbundle } from "../src/answer-bundle.ts";
 import type { Wire } from "../src/wire.ts";
-import { rawConnection } from "./hostile.ts";
+import { rawConnection } from "./raw.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
 test("a route serves another call of the same service only, and only after its one answer has come", async (t) => {

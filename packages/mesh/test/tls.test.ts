@@ -9,7 +9,7 @@ import { jsonCodec, type RpcError, StatusCode } from "@warren/mesh";
 import { type NatsTls, natsServerConfig } from "@warren/mesh/policy";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats, startNatsCluster } from "@warren/testing";
-import { rawConnection } from "./hostile.ts";
+import { rawConnection } from "./raw.ts";
 import { codeOf, serveSecrets } from "./support.ts";
 
 interface Authority {
