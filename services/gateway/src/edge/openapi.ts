@@ -9,6 +9,7 @@ import { openAiPaths } from "./openai/openapi.ts";
 import { limitOperations } from "./limits-openapi.ts";
 import { packagePolicy } from "./packages.ts";
 import type { ContractRoute } from "./routes.ts";
+import { cookieScheme, sessionOperations } from "./session-openapi.ts";
 
 /** The document. @param version The software's version. */
 export function openApiDocument(routes: readonly ContractRoute[], version: string): Record<string, unknown> {
@@ -43,6 +44,7 @@ export function openApiDocument(routes: readonly ContractRoute[], version: strin
           name: "X-Warren-Token",
           description: "The same token, where Authorization is taken",
         },
+        cookie: cookieScheme,
       },
     },
   };
@@ -184,6 +186,7 @@ function handWritten(): Record<string, Record<string, unknown>> {
     ...openAiPaths(security),
     ...limitOperations(problem, security),
     ...mcpPaths(security),
+    ...sessionOperations(problem),
     [packagePolicy.template]: {
       post: {
         operationId: "UploadPackage",
