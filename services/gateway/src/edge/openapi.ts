@@ -85,7 +85,8 @@ function operation(route: ContractRoute, collector: SchemaCollector): Record<str
 }
 
 function queryParameter(field: DescField, collector: SchemaCollector): object[] {
-  if (field.fieldKind === "message" || field.fieldKind === "map") return [];
+  const isTime = field.fieldKind === "message" && field.message.typeName === "google.protobuf.Timestamp";
+  if ((field.fieldKind === "message" && !isTime) || field.fieldKind === "map") return [];
   return [{ name: field.jsonName, in: "query", required: false, schema: collector.field(field) }];
 }
 
