@@ -42,19 +42,16 @@ export const telemetrySuite: Suite = async ({ quick, progress, signal }) => {
   const on = machine();
   const ends: (() => unknown)[] = [];
   try {
-    const subjects = await Promise.all(
-      Object.entries(SUBJECTS).map(async ([name, env]): Promise<Subject> => {
-        const stack = await startStack({ after: (end) => void ends.push(end as () => unknown) }, { env });
-        const target = openTarget(stack.url, stack.token);
-        ends.push(() => target.close());
-        const services = Object.entries(stack.pids()).filter(([process]) => !["nats", "redis"].includes(process));
-        return {
-          name,
-          target,
-          cpuSeconds: () => services.reduce((sum, [, pid]) => sum + cpuSecondsOf(pid), 0),
-        };
-      }),
-    );
+    const subjects: Subject[] = [];
+    for (const [name, env] of Object.entries(SUBJECTS)) {
+      progress(`starting a mesh: ${name}`);
+      const stack = await startStack({ after: (end) => void ends.push(end as () => unknown) }, { env });
+      const target = openTarget(stack.url, stack.token);
+      ends.push(() => target.close());
+      const services = Object.entries(stack.pids()).filter(([process]) => !["nats", "redis"].includes(process));
+      const cpuSeconds = (): number => services.reduce((sum, [, pid]) => sum + cpuSecondsOf(pid), 0);
+      subjects.push({ name, target, cpuSeconds });
+    }
     const series: Series[] = [];
     for (const [workload, { path, body }] of Object.entries(WORKLOADS)) {
       const rounds = new Map(subjects.map((subject) => [subject, [] as Measured[]]));
