@@ -96,7 +96,9 @@ export const gatewaySuite: Suite = async ({ quick, profileFolder, progress, sign
       }
     }
   } finally {
-    await Promise.all(running.filter(Boolean).flatMap(({ front, back }) => [front.stop(), back?.stop()]));
+    await Promise.all(
+      running.filter(Boolean).flatMap(({ front, back }) => [front, ...(back ? [back] : [])].map((each) => each.stop())),
+    );
     await Promise.allSettled(meshes.map((mesh) => mesh.close()));
     await Promise.all([nats.stop(), redis.process.stop(2000)]);
     rmSync(dataDir, { recursive: true, force: true });
