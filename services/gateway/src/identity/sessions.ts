@@ -35,7 +35,7 @@ const NO_HASH = "0".repeat(64);
 /** How long the value before the present one is good, in milliseconds; as the auth service has it. */
 const GRACE_MS = 30_000;
 /** The watch may lag behind a cookie that another gateway has just changed: how often and how long to look again. */
-const LOOKS = 6;
+const LOOKS = 20;
 const LOOK_MS = 50;
 
 /** Verifies session cookies. */
