@@ -96,7 +96,9 @@ export const gatewaySuite: Suite = async ({ quick, profileFolder, progress, sign
       }
     }
   } finally {
-    await Promise.all(running.filter(Boolean).flatMap(({ front, back }) => [front.stop(), back?.stop()]));
+    await Promise.all(
+      running.filter(Boolean).flatMap(({ front, back }) => [front, ...(back ? [back] : [])].map((each) => each.stop())),
+    );
     await Promise.allSettled(meshes.map((mesh) => mesh.close()));
     await Promise.all([nats.stop(), redis.process.stop(2000)]);
     rmSync(dataDir, { recursive: true, force: true });
@@ -107,7 +109,7 @@ export const gatewaySuite: Suite = async ({ quick, profileFolder, progress, sign
 };
 
 /** What the other services of a mesh would have made: the state that a gateway reads, with the token in it. */
-export async function prepare(natsUrl: string, credentials: string): Promise<Mesh[]> {
+async function prepare(natsUrl: string, credentials: string): Promise<Mesh[]> {
   const join_ = (service: string): Promise<Mesh> => {
     const text = readFileSync(join(credentials, `${service}.json`), "utf8");
     return connectMesh({
@@ -125,6 +127,8 @@ export async function prepare(natsUrl: string, credentials: string): Promise<Mes
   await Promise.all([
     auth.kv("auth_keys", jsonCodec<object>()),
     auth.kv("auth_revocations", jsonCodec<object>()),
+    auth.kv("auth_sessions", jsonCodec<object>()),
+    host.kv("plugin_status", jsonCodec<object>()),
     host.objects("plugin_packages"),
   ]);
   return [auth, host];

@@ -81,9 +81,10 @@ export const telemetrySuite: Suite = async ({ quick, progress, signal }) => {
 };
 
 /** A closed loop of callers for so long. @throws Error when an answer is none: a failure is no figure. */
-async function measure({ target, cpuSeconds }: Subject, path: string, body: object, ms: number): Promise<Measured> {
+async function measure(subject: Subject, path: string, body: object, ms: number): Promise<Measured> {
   const latencies = new Histogram();
-  const cpuBefore = cpuSeconds();
+  const { target } = subject;
+  const cpuBefore = subject.cpuSeconds();
   const begun = performance.now();
   const caller = async (): Promise<void> => {
     for (let before = performance.now(); before < begun + ms;) {
@@ -99,6 +100,6 @@ async function measure({ target, cpuSeconds }: Subject, path: string, body: obje
   return {
     rate: latencies.count / seconds,
     p50: latencies.quantile(0.5),
-    cpu: ((cpuSeconds() - cpuBefore) * 1e6) / latencies.count,
+    cpu: ((subject.cpuSeconds() - cpuBefore) * 1e6) / latencies.count,
   };
 }

@@ -55,7 +55,8 @@ export function serveOpenApi(app: FastifyInstance, routes: readonly ContractRout
   const body = JSON.stringify(openApiDocument(routes, version));
   const policy = { template: "/openapi.json", scope: PUBLIC_SCOPE, limitClass: "" };
   app.get("/openapi.json", { config: { policy } }, (_request, reply) =>
-    reply.type("application/json; charset=utf-8").send(body),
+    // Nobody's secret, and the same for all: kept, and asked for again only to see whether it has changed.
+    reply.type("application/json; charset=utf-8").header("cache-control", "no-cache").send(body),
   );
 }
 
@@ -96,7 +97,7 @@ function requestBody(method: MethodContract, fields: readonly DescField[], colle
   return { required: true, content: { "application/json": { schema } } };
 }
 
-function responses({ unary, streaming }: ContractRoute, collector: SchemaCollector): Record<string, unknown> {
+function responses({ unary, streaming, verb }: ContractRoute, collector: SchemaCollector): Record<string, unknown> {
   const content: Record<string, { schema: Schema }> = {};
   if (unary) content["application/json"] = { schema: collector.reference(unary.output) };
   if (streaming) {
@@ -106,6 +107,7 @@ function responses({ unary, streaming }: ContractRoute, collector: SchemaCollect
   }
   return {
     "200": { description: "Done", headers: everyResponse, content },
+    ...(unary && verb === "GET" ? { "304": { description: "If-None-Match names what is there" } } : {}),
     default: { $ref: "#/components/responses/Problem" },
   };
 }

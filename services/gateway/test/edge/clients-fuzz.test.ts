@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FinishReason } from "@warren/proto/warren/agent/v1/agent";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { startGateway } from "../support.ts";
 
 const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2, model: "m", steps: 1 };
