@@ -53,6 +53,6 @@ COPY --from=tree /out /app
 WORKDIR /app
 ENV NODE_ENV=production WARREN_METRICS_HOST=0.0.0.0 WARREN_METRICS_PORT=9464 WARREN_DATA_DIR=/var/lib/warren
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=6 \
   CMD ["node", "/app/packages/service/src/probe.ts", "ready", "9464"]
 ENTRYPOINT ["tini", "--", "node", "/app/service/src/main.ts"]

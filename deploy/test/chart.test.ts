@@ -205,7 +205,7 @@ test("the chart, as anybody installs it", { skip }, async (t) => {
       [["nats"], [SERVICES.toSorted()]],
       [["routes"], ["nats"]],
     ]);
-    assert.deepEqual(callers("warren-gateway"), [[["http"], ["namespace"]]]);
+    assert.deepEqual(callers("warren-gateway"), [[["http", "grpc"], ["namespace"]]]);
     for (const service of ["auth", "agent", "plugin-host", "secrets"])
       assert.deepEqual(callers(`warren-${service}`), []);
   });
@@ -315,7 +315,7 @@ test("scaled: the number of replicas is left to what scales", { skip }, async ()
   assert.equal(chart.get("HorizontalPodAutoscaler", "warren-gateway").spec["maxReplicas"], 12);
   assert.ok(!chart.has("HorizontalPodAutoscaler", "warren-agent"));
   for (const service of ["agent", "plugin-host"]) {
-    const { metadata } = chart.get("ScaledObject", `warren-${service}`).spec["triggers"]?.[0] as Json;
+    const metadata = chart.get("ScaledObject", `warren-${service}`).spec["triggers"]?.[0]?.["metadata"];
     assert.match(String(metadata?.["query"]), new RegExp(`rpc_server_active_requests.*mesh.*${service}`));
   }
 });

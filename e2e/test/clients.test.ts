@@ -33,6 +33,15 @@ test("what clients already speak", async (t) => {
   const stack = await startStack(t, {
     env: { WARREN_MODELS: `offline,${REMOTE}`, WARREN_OPENAI_COMPATIBLE_URL: server.url },
   });
+  /** Waits until a trace leads from the gateway into the plugin. */
+  const traced = async (traceId: string): Promise<void> => {
+    const services = await waitUntil("the whole trace", 20_000, async () => {
+      const { json } = await stack.request("GET", `/v1/traces/${traceId}`);
+      const found = [...(json["spans"] ?? [])].map((span) => String(span["service"]));
+      return found.includes("plugin:clock") && found.includes("gateway") ? found : undefined;
+    });
+    assert.deepEqual([...new Set(services)].sort(), ["gateway", "plugin-host", "plugin:clock"]);
+  };
   const openai = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: stack.token, maxRetries: 0 });
 
   await t.test("openai: a chat completion, whole", async () => {
@@ -283,13 +292,20 @@ test("what clients already speak", async (t) => {
       const wrong = await client.callTool({ name: "clock__get_current_time", arguments: { timezone: "No/Where" } });
       assert.equal(wrong.isError, true);
       await client.close();
-      const services = await waitUntil("the whole trace", 10_000, async () => {
-        const { json } = await stack.request("GET", `/v1/traces/${traceId}`);
-        const found = [...(json["spans"] ?? [])].map((span) => String(span["service"]));
-        return found.includes("plugin:clock") ? found : undefined;
-      });
-      assert.deepEqual([...new Set(services)].sort(), ["gateway", "plugin-host", "plugin:clock"]);
+      await traced(traceId);
     });
+  await t.test("MCP: a call without a trace in it belongs to the trace of its HTTP request", async () => {
+    const traceId = randomBytes(16).toString("hex");
+    const called = await stack.request("POST", "/mcp", {
+      body: { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "clock__get_current_time", arguments: {} } },
+      headers: {
+        accept: "application/json, text/event-stream",
+        traceparent: `00-${traceId}-00f067aa0ba902b7-01`,
+      },
+    });
+    assert.equal(called.status, 200, called.text);
+    await traced(traceId);
+  });
   await t.test("the guide's commands and programs work as pasted", async () => {
     const guide = readFileSync(fileURLToPath(new URL("../../docs/guides/clients.md", import.meta.url)), "utf8");
     const blocks = [...guide.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map(([, language, code = ""]) => ({

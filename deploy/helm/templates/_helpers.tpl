@@ -86,6 +86,7 @@ imagePullSecrets:
 {{- if eq .name "gateway" }}
 WARREN_HTTP_HOST: 0.0.0.0
 WARREN_HTTP_PORT: "8080"
+WARREN_GRPC_PORT: "8081"
 WARREN_HTTP_ALLOWED_HOSTS: {{ include "warren.allowedHosts" .root | quote }}
 WARREN_HTTP_ALLOWED_ORIGINS: {{ join "," $settings.allowedOrigins | quote }}
 WARREN_HTTP_TRUST_PROXY: {{ join "," $settings.trustProxy | quote }}

@@ -17,6 +17,7 @@ export const KUBERNETES = { oldest: "1.29.0", newest: "1.30.0" } as const;
 /** JSON that a test looks into: anything may be there. */
 export type Json = { readonly [key: string]: Json } & { readonly [index: number]: Json } & Iterable<Json> & {
     readonly length: number;
+    toString(): string;
   };
 
 /** A rendered object. */

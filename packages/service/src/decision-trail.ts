@@ -37,8 +37,10 @@ export interface DecisionTrailOptions {
 
 /** Denials that are told one by one after a quiet time, and how many more a second, for ever. */
 const BURST = 256;
-const PER_SECOND = 0.1;
+const PER_SECOND = 1 / 60;
 const WINDOW_MS = 60_000;
+/** What is beyond that is told every so many windows. */
+const OVERFLOW_EVERY = 10;
 /** Kinds of denial that are told apart within a window. */
 const MOST_KINDS = 512;
 /** Characters of what a caller may have had a hand in. */
@@ -53,8 +55,8 @@ interface Kind {
 
 /**
  * Tells the audit of decisions. Of denials of one kind (principal, action, reason, network) the first is told at once and
- * the others at the end of the window as one. Over all kinds, some 256 and then one in ten seconds are told; what is
- * beyond that is told by reason alone, once a window. At that rate the audit's 256 MiB hold more than a year of attacks.
+ * the others at the end of the window as one. Over all kinds, some 256 and then one a minute are told; what is beyond that
+ * is told by reason alone, every ten minutes. Under attack for ever, that is less than half a megabyte a day.
  */
 export class DecisionTrail {
   readonly #publishEvent: (event: DecisionMade) => Promise<void>;
@@ -65,6 +67,7 @@ export class DecisionTrail {
   #kinds = new Map<string, Kind>();
   #overflow = new Map<string, Kind>();
   #tokens = BURST;
+  #windows = 0;
   #refilledAt: number;
 
   constructor({ mesh, log, tell, now = Date.now, windowMs = WINDOW_MS }: DecisionTrailOptions) {
@@ -91,6 +94,7 @@ export class DecisionTrail {
   /** Tells what is still untold, and resolves when the mesh has stored it. */
   async flush(): Promise<void> {
     this.#endWindow();
+    this.#tellOverflow();
     await Promise.all(this.#telling);
   }
 
@@ -123,6 +127,11 @@ export class DecisionTrail {
       else this.#spill(last, untold, at);
     }
     this.#kinds = new Map();
+    this.#windows += 1;
+    if (this.#windows % OVERFLOW_EVERY === 0) this.#tellOverflow();
+  }
+
+  #tellOverflow(): void {
     const overflow = this.#overflow;
     this.#overflow = new Map();
     for (const { last, at, untold } of overflow.values()) this.#tell(last, untold, at);

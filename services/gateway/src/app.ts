@@ -150,12 +150,13 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
 
   const contexts = new RequestContexts((end) => metrics.ended(end));
   const unknown = new UnknownRoutes();
+  const hosts = hostCheck(config);
   const admission = new Admission({
     contexts,
     unknown,
     limiter,
     authenticator,
-    hosts: hostCheck(config),
+    hosts,
     addresses: new ClientAddress(config.trustProxy),
     local,
     decided: metrics.decided,
@@ -164,7 +165,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const { headersTimeoutMs } = deps;
   const upgrades = new Upgrades();
   const active = metrics.active;
-  const server = createServer({ config, contexts, admission, unknown, log, active, upgrades, headersTimeoutMs });
+  const server = createServer({ config, hosts, contexts, admission, unknown, log, active, upgrades, headersTimeoutMs });
   const { app, stopping } = server;
   followDecisions(app, { admission, trail, keyUse });
   serveSessions(app, { mesh, admission, log });

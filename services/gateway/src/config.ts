@@ -9,6 +9,11 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
+/** Scheme, host and port, as browsers send it (RFC 6454). */
+function isOrigin(text: string): boolean {
+  return /^https?:\/\//.test(text) && URL.canParse(text) && new URL(text).origin === text.toLowerCase();
+}
+
 /** The settings, each with the environment variable that sets it. */
 export const gatewayConfig = z.object({
   host: z.string().min(1).default("127.0.0.1").describe("Address to listen on").meta({ env: "WARREN_HTTP_HOST" }),
@@ -36,7 +41,11 @@ export const gatewayConfig = z.object({
     .meta({ env: "WARREN_HTTP_ALLOWED_HOSTS" }),
   allowedOrigins: list
     .prefault("")
-    .describe("Origins of web pages that may call it, beside its own, by commas")
+    .refine(
+      (origins) => origins.every(isOrigin),
+      "name each origin whole: https://console.example.org, without a path; * is none",
+    )
+    .describe("Origins of web pages that may call it and read its answers (CORS), beside its own, by commas")
     .meta({ env: "WARREN_HTTP_ALLOWED_ORIGINS" }),
   trustProxy: list
     .prefault("")

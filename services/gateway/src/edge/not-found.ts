@@ -19,15 +19,19 @@ export class UnknownRoutes {
     known.methods.add(method);
   }
 
+  /** The methods of a path, in alphabetical order; none: there is no such path. */
+  methodsOf(url: string): string[] {
+    const path = url.replace(/^https?:\/\/[^/?#]*/i, "").split(/[?#]/)[0] ?? "";
+    const known = [...this.#known.values()].filter(({ pattern }) => pattern.test(path));
+    return [...new Set(known.flatMap(({ methods }) => [...methods]))].sort();
+  }
+
   /** The answer to a request that no route took. */
   problemOf(request: FastifyRequest): Problem {
-    const path = (request.raw.url ?? "").replace(/^https?:\/\/[^/?#]*/i, "").split(/[?#]/)[0] ?? "";
-    const methods = [...this.#known.values()]
-      .filter(({ pattern }) => pattern.test(path))
-      .flatMap((known) => [...known.methods]);
+    const methods = this.methodsOf(request.raw.url ?? "");
     if (methods.length === 0)
       return new Problem(404, { code: "ROUTE_NOT_FOUND", detail: "There is no such route: /openapi.json lists them" });
-    const allow = [...new Set(methods)].sort().join(", ");
+    const allow = methods.join(", ");
     return new Problem(405, { code: "METHOD_NOT_ALLOWED", detail: `The route takes ${allow}`, headers: { allow } });
   }
 }

@@ -9,6 +9,7 @@ import { openAiPaths } from "./openai/openapi.ts";
 import { limitOperations } from "./limits-openapi.ts";
 import { packagePolicy } from "./packages.ts";
 import type { ContractRoute } from "./routes.ts";
+import { cookieScheme, sessionOperations } from "./session-openapi.ts";
 
 /** The document. @param version The software's version. */
 export function openApiDocument(routes: readonly ContractRoute[], version: string): Record<string, unknown> {
@@ -43,6 +44,7 @@ export function openApiDocument(routes: readonly ContractRoute[], version: strin
           name: "X-Warren-Token",
           description: "The same token, where Authorization is taken",
         },
+        cookie: cookieScheme,
       },
     },
   };
@@ -53,7 +55,8 @@ export function serveOpenApi(app: FastifyInstance, routes: readonly ContractRout
   const body = JSON.stringify(openApiDocument(routes, version));
   const policy = { template: "/openapi.json", scope: PUBLIC_SCOPE, limitClass: "" };
   app.get("/openapi.json", { config: { policy } }, (_request, reply) =>
-    reply.type("application/json; charset=utf-8").send(body),
+    // Nobody's secret, and the same for all: kept, and asked for again only to see whether it has changed.
+    reply.type("application/json; charset=utf-8").header("cache-control", "no-cache").send(body),
   );
 }
 
@@ -83,7 +86,8 @@ function operation(route: ContractRoute, collector: SchemaCollector): Record<str
 }
 
 function queryParameter(field: DescField, collector: SchemaCollector): object[] {
-  if (field.fieldKind === "message" || field.fieldKind === "map") return [];
+  const isTime = field.fieldKind === "message" && field.message.typeName === "google.protobuf.Timestamp";
+  if ((field.fieldKind === "message" && !isTime) || field.fieldKind === "map") return [];
   return [{ name: field.jsonName, in: "query", required: false, schema: collector.field(field) }];
 }
 
@@ -93,7 +97,7 @@ function requestBody(method: MethodContract, fields: readonly DescField[], colle
   return { required: true, content: { "application/json": { schema } } };
 }
 
-function responses({ unary, streaming }: ContractRoute, collector: SchemaCollector): Record<string, unknown> {
+function responses({ unary, streaming, verb }: ContractRoute, collector: SchemaCollector): Record<string, unknown> {
   const content: Record<string, { schema: Schema }> = {};
   if (unary) content["application/json"] = { schema: collector.reference(unary.output) };
   if (streaming) {
@@ -103,6 +107,7 @@ function responses({ unary, streaming }: ContractRoute, collector: SchemaCollect
   }
   return {
     "200": { description: "Done", headers: everyResponse, content },
+    ...(unary && verb === "GET" ? { "304": { description: "If-None-Match names what is there" } } : {}),
     default: { $ref: "#/components/responses/Problem" },
   };
 }
@@ -184,6 +189,7 @@ function handWritten(): Record<string, Record<string, unknown>> {
     ...openAiPaths(security),
     ...limitOperations(problem, security),
     ...mcpPaths(security),
+    ...sessionOperations(problem),
     [packagePolicy.template]: {
       post: {
         operationId: "UploadPackage",

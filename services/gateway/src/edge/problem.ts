@@ -59,6 +59,7 @@ const titles: Readonly<Record<number, string>> = {
   403: "Not allowed",
   404: "Not found",
   405: "Method not allowed",
+  406: "Not acceptable",
   408: "Request timeout",
   409: "Conflict",
   413: "Content too large",

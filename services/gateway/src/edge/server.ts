@@ -6,15 +6,19 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import type { Gauge } from "@warren/service";
 import type { GatewayConfig } from "../config.ts";
 import type { Admission } from "./admission.ts";
+import { serveCors } from "./cors.ts";
 import { fromFastify, onClientError } from "./framework-errors.ts";
+import type { HostCheck } from "./host-check.ts";
 import { BODY_LIMIT, isJson, parseJsonBody, unsupportedMediaType } from "./json-body.ts";
 import type { UnknownRoutes } from "./not-found.ts";
 import { type Problem, PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
+import { serveRepresentations } from "./representation.ts";
 import type { RequestContexts } from "./request-context.ts";
 import { asksForWebSocket, type Upgrades } from "./websocket/upgrades.ts";
 
 export interface ServerDependencies {
-  readonly config: Pick<GatewayConfig, "maxConnections" | "drainDelayMs">;
+  readonly config: Pick<GatewayConfig, "maxConnections" | "drainDelayMs" | "allowedOrigins">;
+  readonly hosts: HostCheck;
   readonly contexts: RequestContexts;
   readonly admission: Admission;
   readonly unknown: UnknownRoutes;
@@ -56,6 +60,7 @@ const LAST_WORDS_MS = 500;
 export function createServer(deps: ServerDependencies): HttpServer {
   const {
     config,
+    hosts,
     contexts,
     admission,
     unknown,
@@ -119,7 +124,9 @@ export function createServer(deps: ServerDependencies): HttpServer {
     const template = (routeConfig as { policy?: { template: string } } | undefined)?.policy?.template;
     if (template !== undefined) for (const each of [method].flat()) unknown.add(each, template);
   });
+  serveCors(app, { allowedOrigins: config.allowedOrigins, hosts, routes: unknown });
   app.addHook("onRequest", (request, reply) => admission.admit(request, reply));
+  serveRepresentations(app, admission);
   app.addHook("onSend", (_request, reply, payload, done) => {
     // Decided when the response goes out: clients with more to send do so on a new connection, to another gateway.
     if (!accepting) void reply.header("connection", "close");

@@ -50,13 +50,15 @@ const LONGEST_WAIT_MS = 20;
  * each, within its 65 s.
  */
 export class SharedProofs implements UsedProofs {
-  readonly #own: UsedProofs;
+  readonly #own = new ProofMemory();
   readonly #redis: ProofRedis;
   readonly #log: Pick<MeshLog, "warn">;
+  readonly #waitMs: number;
   #away = false;
 
-  constructor(redis: ProofRedis, log: Pick<MeshLog, "warn">, own: UsedProofs = new ProofMemory()) {
-    this.#own = own;
+  /** @param waitMs How long Redis may take, in milliseconds. */
+  constructor(redis: ProofRedis, log: Pick<MeshLog, "warn">, waitMs = LONGEST_WAIT_MS) {
+    this.#waitMs = waitMs;
     this.#redis = redis;
     this.#log = log;
   }
@@ -65,7 +67,7 @@ export class SharedProofs implements UsedProofs {
     if (!(await this.#own.use(id))) return false;
     try {
       const set = this.#redis.set(`warren:proof:${id}`, "1", "PX", PROOF_LIFETIME_MS, "NX");
-      const fresh = (await within(set, LONGEST_WAIT_MS)) === "OK";
+      const fresh = (await within(set, this.#waitMs)) === "OK";
       this.#away = false;
       return fresh;
     } catch (err) {

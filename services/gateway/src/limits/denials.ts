@@ -15,12 +15,15 @@ export class Denials {
     this.#now = now;
   }
 
+  /** Whether nothing is known: then there is nothing to look for. */
+  get empty(): boolean {
+    return this.#denied.size === 0;
+  }
+
   /** The decision that still holds for a limit; undefined: it has to be asked. */
-  of({ limit, key }: KeyedLimit): LimitDecision | undefined {
-    if (this.#denied.size === 0) return undefined;
+  of({ limit, key }: KeyedLimit, now: number): LimitDecision | undefined {
     const known = this.#denied.get(key);
     if (known === undefined) return undefined;
-    const now = this.#now();
     if (now < known.until) return { ...known.decision, limit, retryMs: known.retryAt - now };
     this.#denied.delete(key);
     return undefined;

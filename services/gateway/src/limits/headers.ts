@@ -1,6 +1,6 @@
 // Limits as headers: draft-ietf-httpapi-ratelimit-headers (RateLimit-Policy, RateLimit), the older X-RateLimit-*, and
 // Retry-After (RFC 9110 §10.2.3).
-import type { Limit } from "./policy.ts";
+import type { KeyedLimit, Limit } from "./policy.ts";
 import type { LimitDecision } from "./store.ts";
 
 /** Seconds, rounded up, so that nobody comes back too early. */
@@ -22,7 +22,7 @@ export function denialsOf(decisions: readonly LimitDecision[]): LimitDecision[] 
 export interface Limited {
   readonly decisions: readonly LimitDecision[];
   /** Every limit that the request met. */
-  readonly limits: readonly Limit[];
+  readonly limits: readonly KeyedLimit[];
 }
 
 /** `RateLimit-Policy` by the limits it names: it says the same for every request that meets the same ones. */
@@ -45,7 +45,7 @@ export function limitHeaders({ decisions, limits }: Limited): Record<string, str
     rateLimit += `${rateLimit && ", "}"${each.limit.name}";r=${left(each)};t=${time(each)}`;
   }
   let policy = "";
-  for (const limit of limits) if (!limit.shadow) policy += `${policy && ", "}${policyOf(limit)}`;
+  for (const { limit } of limits) if (!limit.shadow) policy += `${policy && ", "}${policyOf(limit)}`;
   const headers: Record<string, string> = {
     "ratelimit-policy": policy,
     ratelimit: rateLimit,

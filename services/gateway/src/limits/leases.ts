@@ -15,7 +15,7 @@ const MOST_KEYS = 10_000;
 /** What was granted at once. */
 interface Portion {
   left: number;
-  /** When its time is over, on {@link LeaseOptions.now}'s clock. */
+  /** When its time is over, on the gateway's clock. */
   readonly until: number;
   /** When it was granted, on the store's clock. */
   readonly from: number;
@@ -43,8 +43,16 @@ interface Lease {
 /** A request that was spent from a lease. */
 export interface Taken {
   readonly decision: LimitDecision;
-  /** Gives it back: another limit has denied the request. */
-  readonly putBack: () => void;
+  /** What it was spent from. */
+  readonly portion: Portion;
+}
+
+/**
+ * Gives a request back: another limit has denied it. To the portion it came from, whose time goes on as it did: what was
+ * granted is never spent later.
+ */
+export function putBack({ decision, portion }: Taken): void {
+  portion.left += decision.limit.cost;
 }
 
 export interface LeaseOptions {
@@ -52,52 +60,38 @@ export interface LeaseOptions {
   readonly grant: (grant: Grant) => Promise<Outcome>;
   /** How many gateways share the reserve. */
   readonly gateways: () => number;
-  /** A clock that never goes back, in milliseconds. */
-  readonly now?: () => number;
 }
 
 /** What this gateway holds in advance. */
 export class Leases {
   readonly #options: LeaseOptions;
-  readonly #now: () => number;
   readonly #leases = new Map<string, Lease>();
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#now = options.now ?? (() => performance.now());
   }
 
-  /** Spends one request from a lease. Undefined: there is none, and the store must be asked. */
-  take(keyed: KeyedLimit): Taken | undefined {
+  /**
+   * Spends one request from a lease. Undefined: there is none, and the store must be asked.
+   * @param now By a clock that never goes back, in milliseconds.
+   */
+  take(keyed: KeyedLimit, now: number): Taken | undefined {
     const { limit, key } = keyed;
     if (limit.reserve === 0) return undefined;
-    const now = this.#now();
     const lease = this.#leases.get(key) ?? this.#open(key);
     count(lease, now);
     const portion = current(lease, limit.cost, now);
     if (portion) portion.left -= limit.cost;
-    if (!lease.refilling && leftOf(lease) < lease.half + limit.cost) this.#refill(keyed, lease, now);
+    const left = leftOf(lease);
+    if (!lease.refilling && left < lease.half + limit.cost) this.#refill(keyed, lease, now);
     if (!portion) return undefined;
-    const remaining = lease.remaining + Math.floor(leftOf(lease));
-    return {
-      decision: { limit, allowed: true, remaining, resetMs: lease.resetMs, retryMs: 0 },
-      // To the portion it came from, whose time goes on as it did: what was granted is never spent later.
-      putBack: () => void (portion.left += limit.cost),
-    };
+    const remaining = lease.remaining + Math.floor(left);
+    return { decision: { limit, allowed: true, remaining, resetMs: lease.resetMs, retryMs: 0 }, portion };
   }
 
   /** Nothing is held any more: the store may have lost what it knew. */
   clear(): void {
     this.#leases.clear();
-  }
-
-  /** How many requests are held, over all limits. */
-  get held(): number {
-    const now = this.#now();
-    let all = 0;
-    for (const { portions } of this.#leases.values())
-      for (const { left, until } of portions) if (now < until) all += left;
-    return all;
   }
 
   #open(key: string): Lease {

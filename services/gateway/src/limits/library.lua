@@ -39,12 +39,23 @@ end
 -- A level is kept with the time it was true at: a theoretical arrival time alone, at 10^15, holds no fraction of a
 -- microsecond, and a burst of one would then never fit.
 local function unpack_counter(spec, raw)
-  local c = { at = nil, previous = 0, current = 0, slot = 0, before = 0, inslot = 0 }
-  if not raw then return c end
-  if spec.reserve > 0 then c.at, c.previous, c.current, c.slot, c.before, c.inslot = struct.unpack("<dddddd", raw)
-  elseif spec.kind == "b" then c.at, c.current = struct.unpack("<dd", raw)
-  else c.at, c.previous, c.current = struct.unpack("<ddd", raw) end
-  return c
+  -- Every field at once: a table that grows is built anew each time.
+  local at, previous, current = false, 0, 0
+  if spec.reserve > 0 then
+    local slot, before, inslot = 0, 0, 0
+    if raw then at, previous, current, slot, before, inslot = struct.unpack("<dddddd", raw) end
+    return {
+      at = at, previous = previous, current = current, slot = slot, before = before, inslot = inslot,
+      used = 0, most = 0, reset = 0, ttl = 0, spec = spec, dirty = false,
+    }
+  end
+  if raw then
+    if spec.kind == "b" then at, current = struct.unpack("<dd", raw)
+    else at, previous, current = struct.unpack("<ddd", raw) end
+  end
+  return {
+    at = at, previous = previous, current = current, used = 0, most = 0, reset = 0, ttl = 0, spec = spec, dirty = false,
+  }
 end
 
 local function pack_counter(spec, c)
@@ -134,7 +145,6 @@ local function run(keys, args)
       c = { used = redis.call("ZCARD", keys[index]), most = spec.limit, reset = 0 }
     else
       c = unpack_counter(spec, raw[index])
-      c.spec = spec
       read(spec, c, now)
       if spec.hold > 0 then
         -- Reservations that nobody has set right or kept: their gateway is gone. They are given back.

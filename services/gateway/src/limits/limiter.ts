@@ -4,9 +4,9 @@ import { Breaker } from "./breaker.ts";
 import { Denials } from "./denials.ts";
 import { denialsOf } from "./headers.ts";
 import { type Hold, Holds } from "./holds.ts";
-import { Leases, type Taken } from "./leases.ts";
+import { Leases, putBack, type Taken } from "./leases.ts";
 import { MemoryStore } from "./memory-store.ts";
-import { type KeyedLimit, type Limit, type LimitSubject, limitsFor, type Policy } from "./policy.ts";
+import { type KeyedLimit, type LimitSubject, limitsFor, type Policy } from "./policy.ts";
 import type { RedisStore } from "./redis-store.ts";
 import { Shares } from "./shares.ts";
 import type { LimitDecision, LimitStore, Operation, Outcome } from "./store.ts";
@@ -18,7 +18,7 @@ export interface LimitOutcome {
   /** One for each limit that was asked; of a denial that was known already, the one that denied. */
   readonly decisions: readonly LimitDecision[];
   /** Every limit that the request met. */
-  readonly limits: readonly Limit[];
+  readonly limits: readonly KeyedLimit[];
   /** Whether the counters are those of the whole deployment; headers tell of no others. */
   readonly shared: boolean;
   /** What the request holds until it ends. */
@@ -39,6 +39,8 @@ export interface Limiter {
   degraded(): string | undefined;
   close(): void;
 }
+
+const NOT_LIMITED: LimitOutcome = { verdict: "allowed", decisions: [], limits: [], shared: true };
 
 /** How decisions were made, for metrics. */
 export type DecidedBy = "redis" | "lease" | "denial" | "memory";
@@ -114,33 +116,35 @@ export class RedisLimiter implements Limiter {
       },
     });
     this.#store = { run: (operation: Operation): Promise<Outcome> => this.#breaker.run(() => store.run(operation)) };
-    this.#leases = new Leases({ grant: (grant) => this.#store.run(grant), gateways, now });
+    this.#leases = new Leases({ grant: (grant) => this.#store.run(grant), gateways });
     this.#denials = new Denials(now);
   }
 
   check(subject: LimitSubject, guarded: boolean): LimitOutcome | Promise<LimitOutcome> {
     const limits = limitsFor(this.#deps.policy(), subject);
-    if (limits.length === 0) return { verdict: "allowed", decisions: [], limits: [], shared: true };
+    if (limits.length === 0) return NOT_LIMITED;
     if (this.#breaker.open) return this.#alone(limits, guarded);
-    const denied = limits.flatMap((keyed) => this.#denials.of(keyed) ?? []);
-    if (denied.length > 0) {
-      this.#deps.onDecided?.("denial");
-      return { verdict: "denied", decisions: denied, limits: limits.map(({ limit }) => limit), shared: true };
+    const now = this.#now();
+    if (!this.#denials.empty) {
+      const denied = limits.flatMap((keyed) => this.#denials.of(keyed, now) ?? []);
+      if (denied.length > 0) return this.#denied(limits, denied);
     }
-    const taken = limits.map((keyed) => this.#leases.take(keyed));
-    const asked = limits.filter((_, i) => taken[i] === undefined);
-    if (asked.length > 0) return this.#ask(limits, taken, asked, guarded);
+    // Written out, for most requests come this way: what is leased is decided here and now.
+    const taken: (Taken | undefined)[] = [];
+    const decisions: LimitDecision[] = [];
+    for (const keyed of limits) {
+      const each = this.#leases.take(keyed, now);
+      taken.push(each);
+      if (each) decisions.push(each.decision);
+    }
+    if (decisions.length < limits.length) return this.#ask(limits, taken, guarded);
     this.#deps.onDecided?.("lease");
-    return outcomeOf(
-      taken.flatMap((each) => each?.decision ?? []),
-      limits,
-      true,
-    );
+    return { verdict: "allowed", decisions, limits, shared: true };
   }
 
   async peek(subject: LimitSubject): Promise<LimitOutcome> {
     const limits = limitsFor(this.#deps.policy(), subject);
-    if (limits.length === 0) return { verdict: "allowed", decisions: [], limits: [], shared: true };
+    if (limits.length === 0) return NOT_LIMITED;
     try {
       const { decisions } = await this.#store.run({ kind: "decide", limits, hold: "", peek: true });
       return outcomeOf(decisions, limits, true);
@@ -167,19 +171,24 @@ export class RedisLimiter implements Limiter {
     this.#holds.close();
   }
 
+  #denied(limits: readonly KeyedLimit[], decisions: readonly LimitDecision[]): LimitOutcome {
+    this.#deps.onDecided?.("denial");
+    return { verdict: "denied", decisions, limits, shared: true };
+  }
+
   async #ask(
     limits: readonly KeyedLimit[],
     taken: readonly (Taken | undefined)[],
-    asked: readonly KeyedLimit[],
     guarded: boolean,
   ): Promise<LimitOutcome> {
     const askedAt = this.#now();
+    const asked = limits.filter((_, i) => taken[i] === undefined);
     const hold = this.#holds.nameFor(asked);
     try {
       const { now, decisions } = await this.#store.run({ kind: "decide", limits: asked, hold });
       this.#deps.onDecided?.("redis");
       const denied = denialsOf(decisions).length > 0;
-      if (denied) for (const each of taken) each?.putBack();
+      if (denied) for (const each of taken) if (each) putBack(each);
       for (const [i, keyed] of asked.entries()) {
         const decision = decisions[i];
         if (decision?.allowed === false) this.#denials.add(keyed, decision, askedAt);
@@ -217,5 +226,5 @@ function decideInMemory(store: MemoryStore, limits: readonly KeyedLimit[], holds
 
 function outcomeOf(decisions: readonly LimitDecision[], limits: readonly KeyedLimit[], shared: boolean): LimitOutcome {
   const verdict = denialsOf(decisions).length > 0 ? "denied" : "allowed";
-  return { verdict, decisions, limits: limits.map(({ limit }) => limit), shared };
+  return { verdict, decisions, limits, shared };
 }

@@ -17,8 +17,8 @@ const scriptHash = createHash("sha1").update(script).digest("hex");
 
 /** Longest wait for a decision, in milliseconds: a slow limiter must not become a slow gateway. */
 const DECISION_TIMEOUT_MS = 20;
-/** Most operations of one round trip: others must not wait for Redis to have done them. */
-const MOST_IN_BATCH = 64;
+/** Most operations of one round trip: while Redis does some, this process writes and reads others. */
+const MOST_IN_BATCH = 16;
 /** The server has forgotten the code, or never had it. */
 const NO_CODE = /Function not found|NOSCRIPT/i;
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { createHmac, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { test } from "node:test";
 import { waitUntil } from "@warren/testing";
-import { accessToken, addCredential, addKey, raw, send, startGateway } from "../support.ts";
+import { accessToken, addCredential, addKey, type AuthState, raw, send, startGateway } from "../support.ts";
 
 const sessions = { listSessions: () => Promise.resolve({}) };
 
@@ -48,6 +49,14 @@ test("every token that is not valid gets the same answer", async (t) => {
     "changed claims": `${head}.${encode({ iss: "warren", aud: "warren", sub: "device:d1", scope: "*", tenant: "default", exp: now + 60 })}.${signature}`,
     "alg none": `${encode({ alg: "none", typ: "at+jwt", kid: key.kid })}.${claims}.`,
     "alg HS256 over the public key": `${encode({ alg: "HS256", typ: "at+jwt", kid: key.kid })}.${claims}.${signature}`,
+    ...(await confused(auth, key.kid, claims)),
+    "a clock that is behind": await accessToken(key, { iat: now - 120, exp: now - 6 }),
+    "a clock that is ahead": await accessToken(key, { nbf: now + 30 }),
+    "audience among others of which none is ours": await accessToken(key, { aud: ["warren2", "warren "] }),
+    "audience that is no text": await accessToken(key, { aud: 1 }).catch(() => "a.b.c"),
+    "bound in a way nobody knows": await accessToken(key, { cnf: { "x5t#S256": "a" } }),
+    "asks for a proof of no key": await accessToken(key, { token_type: "DPoP" }),
+    "asks for a proof": await accessToken(key, { token_type: "DPoP", cnf: { jkt: "a".repeat(43) } }),
     "other kid": await accessToken(key, {}, { kid: retired.kid }),
     "unknown kid": await accessToken(key, {}, { kid: "nobody" }),
     "kid that reaches for prototypes": await accessToken(key, {}, { kid: "__proto__" }),
@@ -84,6 +93,47 @@ test("every token that is not valid gets the same answer", async (t) => {
   }
   assert.equal(bodies.size, 1, [...bodies].join("\n"));
 });
+
+/** Tokens that lead to a key of the attacker's, or to an algorithm of the attacker's choice (RFC 8725 §2). */
+async function confused(auth: AuthState, kid: string, claims: string): Promise<Record<string, string>> {
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const { jwk } = (await auth.keys.get(kid))?.value ?? {};
+  assert.ok(jwk?.x);
+  const own = generateKeyPairSync("ed25519");
+  const ownJwk = own.publicKey.export({ format: "jwk" });
+  const byOwnKey = (header: object): string => {
+    const text = `${encode({ alg: "EdDSA", typ: "at+jwt", kid, ...header })}.${claims}`;
+    return `${text}.${sign(null, Buffer.from(text), own.privateKey).toString("base64url")}`;
+  };
+  const byPublicKey = (secret: string | Buffer): string => {
+    const text = `${encode({ alg: "HS256", typ: "at+jwt", kid })}.${claims}`;
+    return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
+  };
+  const pem = createPublicKey({ key: jwk, format: "jwk" }).export({ format: "pem", type: "spki" });
+  const found: Record<string, string> = {
+    "HS256, its secret the public key": byPublicKey(Buffer.from(jwk.x, "base64url")),
+    "HS256, its secret the public key in PEM": byPublicKey(pem),
+    "HS256, its secret the public key in JSON": byPublicKey(JSON.stringify(jwk)),
+    "a key of its own": byOwnKey({}),
+    "a key of its own in jwk": byOwnKey({ jwk: ownJwk }),
+    "a key of its own at jku": byOwnKey({ jku: "http://127.0.0.1:1/keys.json" }),
+    "a key of its own at x5u": byOwnKey({ x5u: "http://127.0.0.1:1/cert.pem" }),
+    "a certificate of its own": byOwnKey({ x5c: ["MIIB"] }),
+    "claims that are not encoded": byOwnKey({ b64: false, crit: ["b64"] }),
+  };
+  for (const alg of ["none", "None", "nOnE", "", "ES256", "RS256", "PS256", "HS512", "Ed448"])
+    found[`alg ${alg}`] = `${encode({ alg, typ: "at+jwt", kid })}.${claims}.`;
+  for (const path of [
+    "../../etc/passwd",
+    "/dev/null",
+    "file:///dev/null",
+    `${kid}/../${kid}`,
+    `${kid}\0`,
+    "' OR 1=1 --",
+  ])
+    found[`kid ${path}`] = byOwnKey({ kid: path });
+  return found;
+}
 
 test("scopes open what they name and nothing else", async (t) => {
   const { url, auth } = await startGateway(t, { handlers: { agent: sessions } });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { methods } from "@warren/contract";
 import { openApiDocument } from "../../src/edge/openapi.ts";
 import { contractRoutes } from "../../src/edge/routes.ts";
@@ -107,4 +108,10 @@ test("schemas carry the contract's rules, and the path's fields are not asked fo
   const security = at("get.security", (document["paths"] as JsonObject)["/v1/sessions"] as Json);
   assert.deepEqual(security, [{ bearer: ["sessions:read"] }, { header: ["sessions:read"] }]);
   assert.ok(!JSON.stringify(document).includes("LeaseSecret"), "what is internal is not told");
+});
+
+test("the document is valid OpenAPI 3.1, by a validator that is not ours", async () => {
+  const { valid, errors } = await new Validator().validate(structuredClone(document) as Record<string, unknown>);
+  assert.equal(errors, undefined);
+  assert.equal(valid, true);
 });

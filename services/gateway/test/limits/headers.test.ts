@@ -15,7 +15,7 @@ const [global, ip, trial] = limits;
 assert.ok(global && ip && trial);
 
 const headersOf = (decisions: readonly LimitDecision[]) =>
-  limitHeaders({ decisions, limits: decisions.map(({ limit }) => limit) });
+  limitHeaders({ decisions, limits: decisions.map(({ limit }) => ({ limit, key: limit.name })) });
 
 test("a request within its limits is told what is left, and the tightest in the older form", () => {
   const headers = headersOf([

@@ -3265,7 +3265,7 @@ export const AccessServiceDefinition = {
         _unknownFields: {
           400010: [
             new Uint8Array([
-              21,
+              19,
               10,
               10,
               97,
@@ -3279,14 +3279,12 @@ export const AccessServiceDefinition = {
               105,
               110,
               18,
-              7,
-              112,
-              97,
-              105,
+              5,
+              119,
               114,
               105,
-              110,
-              103,
+              116,
+              101,
             ]) as Uint8Array,
           ],
           578365826: [
@@ -3328,7 +3326,7 @@ export const AccessServiceDefinition = {
         _unknownFields: {
           400010: [
             new Uint8Array([
-              21,
+              19,
               10,
               10,
               97,
@@ -3342,14 +3340,12 @@ export const AccessServiceDefinition = {
               105,
               110,
               18,
-              7,
-              112,
-              97,
-              105,
+              5,
+              119,
               114,
               105,
-              110,
-              103,
+              116,
+              101,
             ]) as Uint8Array,
           ],
           578365826: [
@@ -3391,7 +3387,7 @@ export const AccessServiceDefinition = {
         _unknownFields: {
           400010: [
             new Uint8Array([
-              21,
+              19,
               10,
               10,
               97,
@@ -3405,14 +3401,12 @@ export const AccessServiceDefinition = {
               105,
               110,
               18,
-              7,
-              112,
-              97,
-              105,
+              5,
+              119,
               114,
               105,
-              110,
-              103,
+              116,
+              101,
             ]) as Uint8Array,
           ],
           578365826: [
@@ -3455,7 +3449,7 @@ export const AccessServiceDefinition = {
         _unknownFields: {
           400010: [
             new Uint8Array([
-              21,
+              19,
               10,
               10,
               97,
@@ -3469,14 +3463,12 @@ export const AccessServiceDefinition = {
               105,
               110,
               18,
-              7,
-              112,
-              97,
-              105,
+              5,
+              119,
               114,
               105,
-              110,
-              103,
+              116,
+              101,
             ]) as Uint8Array,
           ],
           578365826: [

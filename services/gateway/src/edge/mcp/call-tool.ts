@@ -20,6 +20,8 @@ export interface ToolCall {
   readonly traceparent: unknown;
   /** Tells the client that the call goes on, and for how many seconds it has; absent where it did not ask. */
   readonly progress: ((seconds: number) => void) | undefined;
+  /** What a client may see of a failure. */
+  readonly explain: (thrown: unknown) => string;
   /** Time between two signs of life, in milliseconds. */
   readonly progressMs: number;
 }
@@ -43,10 +45,7 @@ export async function callTool(
   const links = caller && http ? [{ context: http }] : [];
   const parent = caller ?? context.active();
   const span = tracer.startSpan(`tools/call ${name}`, { kind: SpanKind.SERVER, attributes, links }, parent);
-  // Without a telemetry SDK a span has no id of its own: the caller's stands in for it.
-  const within = span.spanContext().traceId.startsWith("00000000000000000000000000000000")
-    ? parent
-    : trace.setSpan(parent, span);
+  const within = trace.setSpan(parent, span);
   try {
     const request = { pluginId: offered.pluginId, tool: offered.ownName, arguments: args };
     const answer = await context.with(within, () => plugins.callTool(request, { ...options, timeoutMs: TIMEOUT_MS }));
@@ -55,9 +54,7 @@ export async function callTool(
   } catch (error) {
     span.setAttribute("error.type", error instanceof RpcError ? statusName(error.code) : "unknown");
     span.setStatus({ code: SpanStatusCode.ERROR });
-    // Every message of an RpcError is meant for its caller.
-    if (error instanceof RpcError) return failed(error.message);
-    throw error;
+    return failed(call.explain(error));
   } finally {
     stop();
     span.end();
@@ -72,7 +69,8 @@ function callerOf(traceparent: unknown): Context | undefined {
 function ticking({ progress, progressMs }: ToolCall): () => void {
   if (progress === undefined) return () => undefined;
   const started = performance.now();
-  const timer = setInterval(() => progress(Math.round((performance.now() - started) / 1000)), progressMs);
+  // Never the same twice: the protocol wants progress that grows.
+  const timer = setInterval(() => progress(Math.ceil(performance.now() - started) / 1000), progressMs);
   return () => clearInterval(timer);
 }
 

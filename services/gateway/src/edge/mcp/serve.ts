@@ -15,7 +15,7 @@ import type { RoutePolicy } from "../routes.ts";
 import type { CallAddress, Cancellations } from "./cancellations.ts";
 import { watchTools } from "./catalogue.ts";
 import { serveMetadata, withMetadata } from "./metadata.ts";
-import { mcpServer } from "./server.ts";
+import { type McpCaller, mcpServer } from "./server.ts";
 import { sendWeb, webRequest } from "./web.ts";
 
 export interface McpDependencies {
@@ -49,7 +49,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Adds the route and its metadata. @returns what ends it. */
 export function serveMcp(app: FastifyInstance, deps: McpDependencies): { close(): void } {
   const { cancellations } = deps;
-  const callers = new WeakMap<Request, CallOptions>();
+  const callers = new WeakMap<Request, McpCaller>();
   const tools = watchTools(deps.plugins, () => handler.notify.toolsChanged());
   const options = {
     plugins: deps.mesh.client(PluginServiceDefinition),
@@ -89,7 +89,10 @@ export function serveMcp(app: FastifyInstance, deps: McpDependencies): { close()
       const begun = isRequest ? cancellations.begin(call) : undefined;
       const signal = AbortSignal.any([...signalsFor(request, caller, deps), ...(begun ? [begun.signal] : [])]);
       const web = webRequest(request, signal);
-      callers.set(web, { ...caller, signal });
+      callers.set(web, {
+        options: { ...caller, signal },
+        explain: (thrown) => deps.problemFor(thrown, request).options.detail,
+      });
       try {
         return await sendWeb(reply, await handler.fetch(web, { parsedBody: body ?? {} }));
       } finally {

@@ -256,6 +256,38 @@ test("2026-07-28: whoever listens is told when the tools change, until the gatew
   await listening.closed;
 });
 
+test("2026-07-28: whoever listens does so as long as the token holds", async (t) => {
+  const { call, auth } = await start(t);
+  const version = "2026-07-28";
+  const method = "subscriptions/listen";
+  const _meta = {
+    "io.modelcontextprotocol/protocolVersion": version,
+    "io.modelcontextprotocol/clientInfo": { name: "raw", version: "1" },
+    "io.modelcontextprotocol/clientCapabilities": {},
+  };
+  const body = { jsonrpc: "2.0", id: 1, method, params: { _meta, notifications: { toolsListChanged: true } } };
+  const accept = "application/json, text/event-stream";
+  // On a slow machine a short-lived token ends before it is used: then one that lives longer is.
+  for (const lifeMs of [2_000, 10_000, 40_000]) {
+    const token = await addCredential(auth, { scopes: ["plugins:call"], expiresAt: Date.now() + lifeMs });
+    const headers = {
+      authorization: `Bearer ${token}`,
+      accept,
+      "mcp-protocol-version": version,
+      "mcp-method": method,
+    };
+    const known = async () => ((await call("GET", "/v1/models", { headers })).status === 401 ? undefined : true);
+    await waitUntil("the token", lifeMs / 2, known).catch(() => undefined);
+    // Resolves with the end of the stream.
+    const { status, text } = await call("POST", "/mcp", { body, headers });
+    if (status === 401) continue;
+    assert.equal(status, 200, text);
+    assert.match(text, /subscriptions\/acknowledged/);
+    return;
+  }
+  assert.fail("no token lived long enough");
+});
+
 test("the endpoint takes tokens, hosts, origins, limits and sizes as every route does", async (t) => {
   const policy = parsePolicy({
     limits: [{ name: "call", algorithm: "window", key: "principal", limit: 3, period: 60, classes: ["call"] }],
