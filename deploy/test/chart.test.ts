@@ -315,8 +315,8 @@ test("scaled: the number of replicas is left to what scales", { skip }, async ()
   assert.equal(chart.get("HorizontalPodAutoscaler", "warren-gateway").spec["maxReplicas"], 12);
   assert.ok(!chart.has("HorizontalPodAutoscaler", "warren-agent"));
   for (const service of ["agent", "plugin-host"]) {
-    const metadata = chart.get("ScaledObject", `warren-${service}`).spec["triggers"]?.[0]?.["metadata"];
-    assert.match(String(metadata?.["query"]), new RegExp(`rpc_server_active_requests.*mesh.*${service}`));
+    const query = chart.get("ScaledObject", `warren-${service}`).spec["triggers"]?.[0]?.["metadata"]?.["query"];
+    assert.match(String(query), new RegExp(`rpc_server_active_requests.*mesh.*${service}`));
   }
 });
 

@@ -114,8 +114,8 @@ test("every service of the policy is in compose, and all long-running ones are w
   const names = Object.keys(mesh["services"] as Json).filter((name) => !NOT_SERVED.includes(name));
   assert.deepEqual(names.toSorted(), [...SERVICES, "nats", "redis"].toSorted());
   const scraped = read(join(ROOT, "deploy/observability/prometheus/prometheus.yml"));
-  const watched = scraped["scrape_configs"]?.[0]?.["dns_sd_configs"]?.[0]?.["names"];
-  assert.deepEqual([...(watched ?? [])].map(String).toSorted(), SERVICES.toSorted());
+  const watched = strings(scraped["scrape_configs"]?.[0]?.["dns_sd_configs"]?.[0]?.["names"]);
+  assert.deepEqual(watched.toSorted(), SERVICES.toSorted());
 });
 
 test("what the observability layer mounts is there", () => {

@@ -14,7 +14,7 @@ export const VALUE_SETS: Readonly<Record<string, string>> = Object.fromEntries(
 /** The versions of Kubernetes for which the chart is checked: kubectl-validate carries their schemas. */
 export const KUBERNETES = { oldest: "1.29.0", newest: "1.30.0" } as const;
 
-/** JSON that a test looks into: anything may be there. */
+/** JSON that a test looks into: anything may be there, and `String()` tells what is. */
 export type Json = { readonly [key: string]: Json } & { readonly [index: number]: Json } & Iterable<Json> & {
     readonly length: number;
     toString(): string;
