@@ -31,7 +31,7 @@ export async function startChild(
     rest = parts.pop() ?? "";
     lines.push(...parts);
   });
-  await waitUntil("the child", 20_000, () => {
+  await waitUntil("the child", 60_000, () => {
     if (child.exitCode !== null) throw new Error(`the child ended with ${child.exitCode}`);
     return lines.includes("ready") || undefined;
   });

@@ -288,13 +288,17 @@ async function dies(t: TestContext): Promise<void> {
   assertOneWinnerEach(writers);
 }
 
+/** On a machine that has much else to do elections take their time; waits for each single step are bounded, too. */
+const PATIENCE_MS = 200_000;
+
 // Side by side: most of their time servers wait for one another's silence before they elect a leader.
-test("when a server of a cluster", { concurrency: true }, async (t) => {
+test("when a server of a cluster", { concurrency: true, timeout: PATIENCE_MS }, async (t) => {
   if (!keepsReplicas(t)) return;
+  const patient = { timeout: PATIENCE_MS };
   await Promise.all([
-    t.test("is cut off from the others by a link that breaks", (each) => cutOff(each, "broken")),
-    t.test("is cut off from the others by a link that falls silent", (each) => cutOff(each, "silent")),
-    t.test("dies, its clients go on at another, and so does their state", dies),
+    t.test("is cut off from the others by a link that breaks", patient, (each) => cutOff(each, "broken")),
+    t.test("is cut off from the others by a link that falls silent", patient, (each) => cutOff(each, "silent")),
+    t.test("dies, its clients go on at another, and so does their state", patient, dies),
   ]);
 });
 

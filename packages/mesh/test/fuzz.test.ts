@@ -35,7 +35,7 @@ test("a service that is sent anything at all by a peer's own credential still se
   await serveSecrets(secrets, { getSecret: async ({ name }) => ({ name }) });
   await serveAgent(agent, {
     async *streamChat() {
-      for (let sequence = 1; sequence <= 2000; sequence++) yield { sequence };
+      for (let sequence = 1; sequence <= 500; sequence++) yield { sequence };
     },
   });
   let received = 0;
@@ -130,7 +130,7 @@ test("a service that is sent anything at all by a peer's own credential still se
     let events = 0;
     for await (const { sequence } of gateway.client(AgentServiceDefinition).streamChat({ message: "a" }))
       events = sequence;
-    assert.equal(events, 2000);
+    assert.equal(events, 500);
     await idle(gateway);
     const started = performance.now();
     await Promise.all([secrets.drain(20_000), agent.drain(20_000)]);

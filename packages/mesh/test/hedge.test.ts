@@ -68,7 +68,7 @@ test("tries overlap as they should", async (t) => {
       (own) => new Promise<string>((answer, fail) => tries.push({ signal: own, answer, fail })),
     );
     outcome.catch(() => undefined);
-    const second = (): Promise<true> => waitUntil("the second try", 5000, () => tries.length === 2 || undefined);
+    const second = (): Promise<true> => waitUntil("the second try", 30_000, () => tries.length === 2 || undefined);
     return { tries, outcome, second };
   };
   const lost = new CallError(StatusCode.UNAVAILABLE, "", { reason: "CALL_LOST" });

@@ -54,7 +54,7 @@ test("a stream goes on at another replica", async (t) => {
     const started = performance.now();
     await current.drain();
     // Nobody waited for the grace to end.
-    assert.ok(performance.now() - started < 10_000);
+    assert.ok(performance.now() - started < 20_000);
     await current.close();
     current = next;
   };
@@ -77,9 +77,9 @@ test("a stream goes on at another replica", async (t) => {
       const iterator = iterate(`idle ${said}`);
       for (let i = 1; i <= said; i++) assert.equal((await iterator.next()).value?.sequence, i);
       const next = iterator.next();
-      await waitUntil("the stream", 5000, () => current.load.calls === 1 || undefined);
+      await waitUntil("the stream", 30_000, () => current.load.calls === 1 || undefined);
       await replace();
-      await waitUntil("its second opening", 5000, () => opened.length === 2 || undefined);
+      await waitUntil("its second opening", 30_000, () => opened.length === 2 || undefined);
       assert.deepEqual(opened, [undefined, String(said)]);
       await iterator.return?.();
       await next.catch(() => undefined);
@@ -116,7 +116,7 @@ test("a stream goes on at another replica", async (t) => {
     await rest;
   });
   await t.test("and leaves nothing behind", async () => {
-    await waitUntil("the end of all", 5000, () => {
+    await waitUntil("the end of all", 30_000, () => {
       const { calls } = current.load;
       return (calls === 0 && gateway.load.routes === 0) || undefined;
     });
