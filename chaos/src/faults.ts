@@ -135,7 +135,7 @@ export const faults: readonly Fault[] = [
   },
   diskFull,
   ...SERVICES.flatMap((service) => [
-    clock(service, HOUR_MS, service === "gateway" ? SHORT : {}),
+    clock(service, HOUR_MS, service === "secrets" ? SHORT : {}),
     clock(service, -HOUR_MS),
   ]),
 ];

@@ -27,7 +27,7 @@ interface Subject {
   readonly name: string;
   readonly target: Target;
   /** Processor time that its services have used so far, in seconds. */
-  cpuSeconds(): number;
+  readonly cpuSeconds: () => number;
 }
 
 interface Measured {
