@@ -84,8 +84,8 @@ function leasesOf(counter: Counter | undefined): Pick<Counter, "leaseSlot" | "le
 }
 
 /** What was leased out is remembered for as long as it may be spent, also by a counter that is empty before. */
-function rememberLeases({ reserve }: Limit, ...ttls: number[]): number {
-  return Math.max(...ttls, reserve > 0 ? 2 * LEASE_MICROS : 0);
+function rememberLeases({ reserve }: Limit, ttl: number): number {
+  return reserve > 0 ? Math.max(ttl, 2 * LEASE_MICROS) : ttl;
 }
 
 /** Until a request of `cost` would pass, in microseconds; 0 when it passes now. */
@@ -103,14 +103,11 @@ export function retryAfter(limit: Limit, reading: Reading, cost: number): number
 
 /** The counter with `amount` more used. */
 export function spend(limit: Limit, reading: Reading, amount: number): Reading {
-  const step = limit.algorithm === "bucket" ? limit.periodMicros / limit.limit : 0;
-  return {
-    ...reading,
-    counter: { ...reading.counter, current: reading.counter.current + amount },
-    used: reading.used + amount,
-    reset: reading.reset + amount * step,
-    ttl: rememberLeases(limit, reading.reset + amount * step, reading.ttl),
-  };
+  const used = reading.used + amount;
+  const counter = { ...reading.counter, current: reading.counter.current + amount };
+  if (limit.algorithm === "window") return { ...reading, counter, used };
+  const drained = used * (limit.periodMicros / limit.limit);
+  return { ...reading, counter, used, reset: drained, ttl: rememberLeases(limit, drained) };
 }
 
 /** Sets right what was used at `from` (µs since 1970) by `difference`; more than was thought always counts. */

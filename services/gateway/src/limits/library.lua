@@ -100,8 +100,8 @@ end
 local function spend(spec, c, amount)
   c.current, c.used = c.current + amount, c.used + amount
   if spec.kind == "b" then
-    local step = spec.period / spec.limit
-    c.reset, c.ttl = c.reset + amount * step, c.ttl + amount * step
+    local drained = c.used * (spec.period / spec.limit)
+    c.reset, c.ttl = drained, drained
   end
   c.dirty = true
 end

@@ -51,6 +51,7 @@ for (const gateways of [1, 3, 8])
     });
     const all = await limiters(t, path, policy, gateways);
     let passed = 0;
+    let asked = 0;
     const perPrincipal = new Map<string, number>();
     const began = performance.now();
     await Promise.all(
@@ -58,6 +59,7 @@ for (const gateways of [1, 3, 8])
         Array.from({ length: 8 }, async () => {
           while (performance.now() - began < 1000) {
             const principal = `device:${Math.floor(Math.random() * 40)}`;
+            asked += 1;
             const { verdict } = await limiter.check({ ...subject, principal }, false);
             if (verdict === "allowed") {
               passed += 1;
@@ -70,7 +72,9 @@ for (const gateways of [1, 3, 8])
     );
     const most = 200 + (400 * (performance.now() - began)) / 1000;
     assert.ok(passed <= most + 0.01, `${passed} passed, ${most} may`);
-    assert.ok(passed >= 0.7 * most, `${passed} passed of ${most} that may`);
+    // A slow machine asks for less than the limits allow.
+    const least = 0.7 * Math.min(most, asked);
+    assert.ok(passed >= least, `${passed} of ${asked} passed, ${most} may`);
     for (const [principal, count] of perPrincipal) assert.ok(count <= 100, `${principal}: ${count}`);
   });
 

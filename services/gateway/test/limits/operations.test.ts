@@ -155,7 +155,7 @@ test("Redis and memory agree on any run of operations, to the last digit", async
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("wait"), milliseconds: fc.nat(40) }) },
   );
   await fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 60 }), async (steps) => {
+    fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 40 }), async (steps) => {
       await redis.flushall();
       let now = 0;
       let unique = 0;
@@ -189,7 +189,7 @@ test("Redis and memory agree on any run of operations, to the last digit", async
         if (step.kind === "decide") from.set(step.id, { hold: `h${unique - 1}`, at: now });
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
 });
 
