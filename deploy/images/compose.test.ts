@@ -85,7 +85,12 @@ test("images and compose", { skip }, async (t) => {
   });
   await t.test("compose brings a whole mesh up, healthy", async () => {
     await up("--scale", "plugin-host=2");
-    const { status, services } = await health();
+    // Each container is well by now; that the gateway has heard from all of them may take a moment more.
+    let { status, services } = await health();
+    for (let tries = 0; status !== "healthy" && tries < 60; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      ({ status, services } = await health());
+    }
     assert.equal(status, "healthy", JSON.stringify(services));
     assert.deepEqual(services.map(({ service }) => service).toSorted(), SERVICES.toSorted());
     assert.equal(services.find(({ service }) => service === "plugin-host")?.replicas, 2);
