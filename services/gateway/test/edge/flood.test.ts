@@ -41,7 +41,7 @@ test("connections beyond the bound are refused, and those within it go on; HTTP 
     more.on("error", () => undefined);
     await once(more, "close");
     for (const socket of sockets) socket.destroy();
-    await Promise.all(sockets.map((socket) => (socket.closed ? undefined : once(socket, "close"))));
+    await Promise.all(sockets.filter(({ closed }) => !closed).map((socket) => once(socket, "close")));
   }
   let status = 0;
   while (status !== 200) ({ status } = await call("GET", "/health/live").catch(() => ({ status: 0 })));
