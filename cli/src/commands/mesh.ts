@@ -91,6 +91,7 @@ function asSecrets(parts: MeshParts, options: CredentialOptions): Promise<string
     throw usageError("--secrets takes lower-case letters, digits and dashes, 42 at most");
   const unknown = list(except).find((part) => !parts.partNames().includes(part));
   if (unknown !== undefined) throw usageError(`there is no part ${unknown}`, `parts: ${parts.partNames().join(", ")}`);
+  const words = Object.fromEntries(list(generations).map((each) => generationOf(parts, each)));
   const labels = {
     "app.kubernetes.io/managed-by": "warren",
     ...(instance === undefined ? {} : { "app.kubernetes.io/instance": instance }),
@@ -100,7 +101,7 @@ function asSecrets(parts: MeshParts, options: CredentialOptions): Promise<string
     prefix,
     labels,
     except: list(except),
-    generations: Object.fromEntries(list(generations).map((each) => generationOf(parts, each))),
+    generations: words,
   });
 }
 

@@ -114,16 +114,18 @@ export function probeMethod(
   return found;
 }
 
-/** Every message of Warren's own contracts. */
+/** Every message of Warren's own contracts that is read from JSON: what holds an `Any` is only written. */
 export const ownMessages: readonly DescMessage[] = [...registry]
   .filter((each) => each.kind === "message")
-  .filter((message) => message.typeName.startsWith("warren."));
+  .filter((message) => message.typeName.startsWith("warren."))
+  .filter((message) => message.fields.every((each) => each.message?.typeName !== "google.protobuf.Any"));
 
 const scalars: Readonly<Record<number, fc.Arbitrary<JsonValue>>> = {
   // Plus 0: -0 is 0, which is not written.
   [ScalarType.DOUBLE]: fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
   [ScalarType.BOOL]: fc.boolean(),
   [ScalarType.STRING]: fc.string({ unit: "binary" }),
+  [ScalarType.INT32]: fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }),
   [ScalarType.UINT32]: fc.nat({ max: 0xffff_ffff }),
   [ScalarType.UINT64]: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String),
   [ScalarType.BYTES]: fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes).toString("base64")),
