@@ -13,7 +13,7 @@ import { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import { PluginServiceDefinition } from "@warren/proto/warren/plugins/v1/plugins";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { Health } from "@warren/service";
-import { silentLog, startNats, type TestNats } from "@warren/testing";
+import { silentLog, startNats, type TestNats, waitUntil } from "@warren/testing";
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { buildGateway, type Gateway, type GatewayDependencies } from "../src/app.ts";
 import { gatewayConfig } from "../src/config.ts";
@@ -75,6 +75,8 @@ export interface AuthState {
   readonly credentials: Kv<Credential>;
   readonly revocations: Kv<object>;
   readonly sessions: Kv<ConsoleSession>;
+  /** Resolves when the gateway's watch knows a credential; absent before there is a gateway. */
+  credentialSeen?(id: string): Promise<unknown>;
 }
 
 /** No limit is met by tests that are not about limits. */
@@ -102,6 +104,8 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
     await serve(mesh, definitions[name as keyof typeof definitions], partial);
   }
   const mesh = await nats.connect("gateway");
+  const state = await openState(mesh);
+  auth.credentialSeen = (id) => waitUntil("The watch", 10_000, () => state.credentials.get(id));
   const health = new Health();
   health.check("nats", () => (mesh.up ? Promise.resolve() : Promise.reject(new Error("disconnected"))));
   const tempDir = mkdtempSync(join(tmpdir(), "warren-gateway-"));
@@ -109,7 +113,7 @@ export async function startGateway(t: TestContext, options: TestOptions = {}): P
     config: { ...gatewayConfig.parse({ port: 0 }), ...config },
     policy: generous,
     mesh,
-    state: await openState(mesh),
+    state,
     health,
     log: silentLog,
     redis: undefined,
@@ -191,7 +195,7 @@ export function raw(port: number, bytes: string | Buffer): Promise<string> {
   });
 }
 
-/** Adds an opaque token and waits for nothing: the gateway's watch tells it. */
+/** Adds an opaque token, and waits until the gateway has been told of it. */
 export async function addCredential(
   auth: AuthState,
   {
@@ -205,6 +209,7 @@ export async function addCredential(
   const token = `${kind === "operator" ? "wop" : "wak"}_${id}_${randomBytes(24).toString("base64url")}`;
   const hash = createHash("sha256").update(token).digest("hex");
   await auth.credentials.put(id, { kind, hash, principal, tenant: "default", scopes, createdAt: Date.now(), ...more });
+  await auth.credentialSeen?.(id);
   return token;
 }
 
