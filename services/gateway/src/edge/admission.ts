@@ -17,6 +17,7 @@ import type { UnknownRoutes } from "./not-found.ts";
 import { quotaExceeded, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
 import type { RoutePolicy } from "./routes.ts";
+import { Turn } from "./turn.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -69,6 +70,7 @@ export class Admission {
   readonly #holds = new WeakMap<FastifyRequest["raw"], Hold>();
   readonly #seen = new WeakMap<FastifyRequest["raw"], Admitted>();
   readonly #trusted = new WeakSet<FastifyRequest["raw"]>();
+  readonly #turn = new Turn();
 
   constructor(deps: AdmissionDependencies) {
     this.#deps = deps;
@@ -123,8 +125,7 @@ export class Admission {
     // A bad token is told only after the limits have counted it: guessing is limited like everything else.
     const { identity, failure } = policy.scope === PUBLIC_SCOPE ? {} : await this.#identify(request);
     this.#seen.set(request, { identity, address });
-    const limited = this.#limit(request, { identity, address }, policy, visit);
-    if (limited) await limited;
+    await (this.#limit(request, { identity, address }, policy, visit) ?? this.#turn.end());
     if (failure !== undefined) throw failure;
     if (identity !== undefined) this.#authorize(identity, policy.scope);
     const proves = policy.scope === PUBLIC_SCOPE && policy !== UNKNOWN_ROUTE;
@@ -182,7 +183,7 @@ export class Admission {
     const guarded = GUARDED_CLASSES.has(policy.limitClass) || policy.scope.endsWith(":admin");
     const checked = this.#deps.limiter.check(subject, guarded);
     if (checked instanceof Promise) return checked.then((outcome) => this.#enforce(outcome, request, visit));
-    // Decided here and now: most are, and need not wait.
+    // Decided here and now, as most are.
     this.#enforce(checked, request, visit);
     return undefined;
   }

@@ -17,8 +17,11 @@ const scriptHash = createHash("sha1").update(script).digest("hex");
 
 /** Longest wait for a decision, in milliseconds: a slow limiter must not become a slow gateway. */
 const DECISION_TIMEOUT_MS = 20;
-/** Most operations of one round trip: while Redis does some, this process writes and reads others. */
-const MOST_IN_BATCH = 16;
+/**
+ * Most operations of one round trip: while Redis does some, this process writes and reads others. What comes back together goes
+ * on together, and shares a write to NATS as well: with 16 a gateway of 32 connections answered 7 % less.
+ */
+const MOST_IN_BATCH = 32;
 /** The server has forgotten the code, or never had it. */
 const NO_CODE = /Function not found|NOSCRIPT/i;
 
