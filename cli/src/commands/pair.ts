@@ -58,7 +58,7 @@ async function pair(context: Context, options: PairOptions): Promise<void> {
   const operator = options.approve ? await connectAsOperator(context, options) : undefined;
   const begun = await startPairing(context, options);
   if (operator) {
-    const { pairings } = ListPairingsResponse.fromJSON(await operator.json({ method: "GET", path: "/v1/pairing" }));
+    const { pairings } = ListPairingsResponse.fromJSON(await operator.list("/v1/pairing", "pairings"));
     const code = pairings.find((each) => each.id === begun.pending.id)?.code;
     if (!code) throw new CliError(ExitCode.failure, "the gateway does not list the pairing that has just begun");
     return complete(context, options, begun, code);
@@ -70,7 +70,7 @@ async function pair(context: Context, options: PairOptions): Promise<void> {
 async function list(context: Context, options: PairOptions): Promise<void> {
   const { terminal } = context;
   const client = await connectAsOperator(context, options);
-  const json = await client.json({ method: "GET", path: "/v1/pairing" });
+  const json = await client.list("/v1/pairing", "pairings");
   const pairings = ListPairingsResponse.fromJSON(json).pairings;
   answer(context, options, { pairings: [], ...json }, () =>
     table(

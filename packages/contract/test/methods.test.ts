@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { DEFAULT_TIMEOUT_MS, eventContract, methodContract, methods } from "@warren/contract";
 import { describeMethod } from "../src/methods.ts";
 import { registry } from "../src/registry.ts";
@@ -16,6 +17,19 @@ test("every method of every service has a scope and a limit for its time", () =>
     assert.equal(path, `${method.service}/${method.name}`);
     assert.match(method.scope, SCOPE, path);
     assert.ok(method.timeoutMs > 0 && method.timeoutMs <= 600_000, path);
+  }
+});
+
+test("every list has pages (AIP-158), but for what a configuration file holds", () => {
+  const lists = [...methods.values()].filter(({ name }) => /^List[A-Z]/.test(name));
+  assert.ok(lists.length > 5);
+  for (const { path, input, output } of lists) {
+    // The gateway alone asks, for a list of OpenAI's form, which has none.
+    if (path === "warren.agent.v1.AgentService/ListModels") continue;
+    const types = (message: DescMessage): Record<string, unknown> =>
+      Object.fromEntries(message.fields.map(({ name, scalar }) => [name, scalar]));
+    assert.partialDeepStrictEqual(types(input), { page_size: ScalarType.UINT32, page_token: ScalarType.STRING }, path);
+    assert.partialDeepStrictEqual(types(output), { next_page_token: ScalarType.STRING }, path);
   }
 });
 

@@ -11,6 +11,7 @@ import type { DecisionTrail } from "@warren/service";
 import { type AuditLog, auditPage } from "./audit.ts";
 import type { ConsoleSessions, OpenedSession, SessionRecord } from "./console/sessions.ts";
 import type { Totp } from "./factors/totp.ts";
+import { pageOf } from "./pages.ts";
 import type { FactorPolicy } from "./pairing/pairing.ts";
 import { roles } from "@warren/contract";
 import { requestedScopes } from "./scopes.ts";
@@ -98,8 +99,10 @@ export function createAccessHandlers(deps: AccessDeps): Handlers<typeof AccessSe
     renewRecoveryCodes: (proof, ctx) =>
       factored("recovery_codes.renew", ctx, async () => ({ codes: await totp.renewRecoveryCodes(proof) })),
 
-    async listSigningKeys() {
-      return { keys: (await signingKeys.list()).map(signingKeyMessage) };
+    async listSigningKeys(request) {
+      const all = (await signingKeys.list()).map((key) => ({ ...key, id: key.kid }));
+      const { entries, nextPageToken } = pageOf(all, request);
+      return { keys: entries.map(signingKeyMessage), nextPageToken };
     },
     async rotateSigningKey({ revokeTokens }, ctx) {
       const key = await signingKeys.rotate({ revokeTokens });

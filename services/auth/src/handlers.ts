@@ -6,6 +6,7 @@ import type { DecisionTrail } from "@warren/service";
 import type { Clock } from "./clock.ts";
 import { deviceNotFound, type DeviceRecord, type Devices } from "./devices.ts";
 import type { Grants } from "./grants.ts";
+import { pageOf } from "./pages.ts";
 import { clientNetwork } from "./pairing/client-network.ts";
 import { displayCode } from "./pairing/code.ts";
 import { parseDeviceKey } from "./pairing/device-key.ts";
@@ -97,8 +98,10 @@ export function createHandlers(deps: HandlerDeps): Handlers<typeof AuthServiceDe
       return grant;
     },
 
-    async listPairings() {
-      return { pairings: (await pairings.waiting()).map(({ record, code }) => pairingMessage(record, code)) };
+    async listPairings(request) {
+      const codes = new Map((await pairings.waiting()).map(({ record, code }) => [record, code]));
+      const { entries, nextPageToken } = pageOf([...codes.keys()], request);
+      return { pairings: entries.map((record) => pairingMessage(record, codes.get(record) ?? "")), nextPageToken };
     },
 
     async refreshToken({ refreshToken }, { caller }) {

@@ -29,6 +29,24 @@ async function beginPairing({ client, as, codeOf }: AuthHarness, scopes: string[
   return { id, code, challenge, expireTime, proof, device };
 }
 
+test("pairings that wait come in pages, the oldest first; another list's token is refused", async (t) => {
+  const { client, as, operator, clock } = await startAuth(t);
+  const started: string[] = [];
+  for (const [i, address] of ["203.0.113.1", "203.0.113.2", "198.51.100.3"].entries()) {
+    const request = { deviceName: `device ${i}`, publicKey: newDevice("Ed25519").publicKey };
+    started.push((await client.startPairing(request, as({ address }))).id);
+    clock.advance(1000);
+  }
+  const first = await client.listPairings({ pageSize: 2 }, operator);
+  assert.deepEqual(
+    first.pairings.map(({ id }) => id),
+    started.slice(0, 2),
+  );
+  const rest = await client.listPairings({ pageSize: 2, pageToken: first.nextPageToken }, operator);
+  assert.deepEqual([rest.pairings.map(({ id }) => id), rest.nextPageToken], [started.slice(2), ""]);
+  await assert.rejects(client.listPairings({ pageToken: "bm9uZQ" }, operator), withCode("INVALID_ARGUMENT"));
+});
+
 test("a device is paired by the code that the operator reads out", async (t) => {
   for (const algorithm of ["Ed25519", "P-256"] as const)
     await t.test(`with a key of ${algorithm}`, async (t) => {

@@ -24,7 +24,7 @@ export function registerSigningKeys(auth: Command, context: Context): void {
 
 async function list(context: Context, options: GlobalOptions): Promise<void> {
   const { terminal } = context;
-  const json = await (await connect(context, options)).json({ method: "GET", path: "/v1/signing-keys" });
+  const json = await (await connect(context, options)).list("/v1/signing-keys", "keys");
   answer(context, options, json, () =>
     table(
       ListSigningKeysResponse.fromJSON(json).keys,

@@ -64,7 +64,7 @@ export interface SigningKeyEntry {
 export interface SigningKeys {
   /** The key that signs now, whichever replica changed it last. */
   current(): Promise<SigningKey>;
-  /** Newest first. */
+  /** Every one whose tokens may still be good, in no order. */
   list(): Promise<SigningKeyEntry[]>;
   /**
    * Replaces the key that signs. Tokens of the old one end with their time, or now.
@@ -86,14 +86,12 @@ export async function openSigningKeys(deps: SigningKeyDeps): Promise<SigningKeys
     current,
     async list() {
       const [entry, found] = await Promise.all([signing.get(CURRENT), publicKeys.entries()]);
-      return found
-        .map(({ key: kid, value: { notBefore, expiresAt } }) => ({
-          kid,
-          current: kid === entry?.value.kid,
-          createdAt: notBefore,
-          expiresAt,
-        }))
-        .toSorted((a, b) => b.createdAt - a.createdAt || Number(b.current) - Number(a.current));
+      return found.map(({ key: kid, value: { notBefore, expiresAt } }) => ({
+        kid,
+        current: kid === entry?.value.kid,
+        createdAt: notBefore,
+        expiresAt,
+      }));
     },
     async rotate({ revokeTokens }) {
       const entry = await signing.get(CURRENT);

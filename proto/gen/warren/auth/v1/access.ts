@@ -130,10 +130,17 @@ export interface RecoveryCodes {
 }
 
 export interface ListSigningKeysRequest {
+  /** At most this many; 0: 100. */
+  pageSize: number;
+  /** From an earlier answer. */
+  pageToken: string;
 }
 
 export interface ListSigningKeysResponse {
+  /** The oldest first. */
   keys: SigningKey[];
+  /** Empty when there is no more. */
+  nextPageToken: string;
 }
 
 /** The public side of a key that signs access tokens. */
@@ -1875,13 +1882,19 @@ export const RecoveryCodes: MessageFns<RecoveryCodes, "warren.auth.v1.RecoveryCo
 };
 
 function createBaseListSigningKeysRequest(): ListSigningKeysRequest {
-  return {};
+  return { pageSize: 0, pageToken: "" };
 }
 
 export const ListSigningKeysRequest: MessageFns<ListSigningKeysRequest, "warren.auth.v1.ListSigningKeysRequest"> = {
   $type: "warren.auth.v1.ListSigningKeysRequest" as const,
 
-  encode(_: ListSigningKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListSigningKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -1898,6 +1911,22 @@ export const ListSigningKeysRequest: MessageFns<ListSigningKeysRequest, "warren.
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1910,26 +1939,45 @@ export const ListSigningKeysRequest: MessageFns<ListSigningKeysRequest, "warren.
     }
   },
 
-  fromJSON(_: any): ListSigningKeysRequest {
-    return {};
+  fromJSON(object: any): ListSigningKeysRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: ListSigningKeysRequest): unknown {
+  toJSON(message: ListSigningKeysRequest): unknown {
     const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<ListSigningKeysRequest>): ListSigningKeysRequest {
     return ListSigningKeysRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<ListSigningKeysRequest>): ListSigningKeysRequest {
+  fromPartial(object: DeepPartial<ListSigningKeysRequest>): ListSigningKeysRequest {
     const message = createBaseListSigningKeysRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListSigningKeysResponse(): ListSigningKeysResponse {
-  return { keys: [] };
+  return { keys: [], nextPageToken: "" };
 }
 
 export const ListSigningKeysResponse: MessageFns<ListSigningKeysResponse, "warren.auth.v1.ListSigningKeysResponse"> = {
@@ -1938,6 +1986,9 @@ export const ListSigningKeysResponse: MessageFns<ListSigningKeysResponse, "warre
   encode(message: ListSigningKeysResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.keys) {
       SigningKey.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1963,6 +2014,14 @@ export const ListSigningKeysResponse: MessageFns<ListSigningKeysResponse, "warre
             message.keys.push(SigningKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1976,13 +2035,23 @@ export const ListSigningKeysResponse: MessageFns<ListSigningKeysResponse, "warre
   },
 
   fromJSON(object: any): ListSigningKeysResponse {
-    return { keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => SigningKey.fromJSON(e)) : [] };
+    return {
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => SigningKey.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
   },
 
   toJSON(message: ListSigningKeysResponse): unknown {
     const obj: any = {};
     if (message.keys?.length) {
       obj.keys = message.keys.map((e) => SigningKey.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -1993,6 +2062,7 @@ export const ListSigningKeysResponse: MessageFns<ListSigningKeysResponse, "warre
   fromPartial(object: DeepPartial<ListSigningKeysResponse>): ListSigningKeysResponse {
     const message = createBaseListSigningKeysResponse();
     message.keys = object.keys?.map((e) => SigningKey.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };

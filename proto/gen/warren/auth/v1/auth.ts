@@ -169,10 +169,17 @@ export interface Pairing {
 }
 
 export interface ListPairingsRequest {
+  /** At most this many; 0: 100. */
+  pageSize: number;
+  /** From an earlier answer. */
+  pageToken: string;
 }
 
 export interface ListPairingsResponse {
+  /** The oldest first. */
   pairings: Pairing[];
+  /** Empty when there is no more. */
+  nextPageToken: string;
 }
 
 export interface RefreshTokenRequest {
@@ -858,13 +865,19 @@ export const Pairing: MessageFns<Pairing, "warren.auth.v1.Pairing"> = {
 };
 
 function createBaseListPairingsRequest(): ListPairingsRequest {
-  return {};
+  return { pageSize: 0, pageToken: "" };
 }
 
 export const ListPairingsRequest: MessageFns<ListPairingsRequest, "warren.auth.v1.ListPairingsRequest"> = {
   $type: "warren.auth.v1.ListPairingsRequest" as const,
 
-  encode(_: ListPairingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListPairingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -881,6 +894,22 @@ export const ListPairingsRequest: MessageFns<ListPairingsRequest, "warren.auth.v
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -893,26 +922,45 @@ export const ListPairingsRequest: MessageFns<ListPairingsRequest, "warren.auth.v
     }
   },
 
-  fromJSON(_: any): ListPairingsRequest {
-    return {};
+  fromJSON(object: any): ListPairingsRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: ListPairingsRequest): unknown {
+  toJSON(message: ListPairingsRequest): unknown {
     const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<ListPairingsRequest>): ListPairingsRequest {
     return ListPairingsRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<ListPairingsRequest>): ListPairingsRequest {
+  fromPartial(object: DeepPartial<ListPairingsRequest>): ListPairingsRequest {
     const message = createBaseListPairingsRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListPairingsResponse(): ListPairingsResponse {
-  return { pairings: [] };
+  return { pairings: [], nextPageToken: "" };
 }
 
 export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth.v1.ListPairingsResponse"> = {
@@ -921,6 +969,9 @@ export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth
   encode(message: ListPairingsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.pairings) {
       Pairing.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -946,6 +997,14 @@ export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth
             message.pairings.push(Pairing.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -961,6 +1020,11 @@ export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth
   fromJSON(object: any): ListPairingsResponse {
     return {
       pairings: globalThis.Array.isArray(object?.pairings) ? object.pairings.map((e: any) => Pairing.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -968,6 +1032,9 @@ export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth
     const obj: any = {};
     if (message.pairings?.length) {
       obj.pairings = message.pairings.map((e) => Pairing.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -978,6 +1045,7 @@ export const ListPairingsResponse: MessageFns<ListPairingsResponse, "warren.auth
   fromPartial(object: DeepPartial<ListPairingsResponse>): ListPairingsResponse {
     const message = createBaseListPairingsResponse();
     message.pairings = object.pairings?.map((e) => Pairing.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
