@@ -28,7 +28,7 @@ import { serveSessions } from "./edge/session.ts";
 import { WebSocketStreams } from "./edge/websocket/streams.ts";
 import { Upgrades } from "./edge/websocket/upgrades.ts";
 import { EventHub } from "./events/hub.ts";
-import { createGrpcServer } from "./grpc/server.ts";
+import { createGrpcServer, type GrpcPatience } from "./grpc/server.ts";
 import { Assertions } from "./identity/assertions.ts";
 import { ClientAddress } from "./identity/client-address.ts";
 import { CredentialVerifier } from "./identity/credentials.ts";
@@ -84,6 +84,8 @@ export interface GatewayDependencies {
   readonly sendTimeoutMs?: number;
   /** Time between two looks at the health for gRPC's watchers, in milliseconds; default 1,000. */
   readonly grpcHealthEveryMs?: number;
+  /** How long the gRPC server keeps peers that do nothing. */
+  readonly grpcPatience?: GrpcPatience;
   /** Longest time for the headers of a request, in milliseconds; default 10,000. */
   readonly headersTimeoutMs?: number;
   /** Time between two signs of life of a tool called over MCP, in milliseconds; default 5,000. */
@@ -228,6 +230,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
     assertions,
     ready: () => deps.health.ready(),
     healthEveryMs: deps.grpcHealthEveryMs,
+    patience: deps.grpcPatience,
     log,
     onEnd: (call) => {
       metrics.called(call.path, statusName(call.code), call.seconds);

@@ -7,6 +7,7 @@ import {
   status as Code,
   type StatusObject,
 } from "@grpc/grpc-js";
+import { RpcError, StatusCode } from "@warren/mesh";
 import type { Admission, Visit } from "../edge/admission.ts";
 import type { RoutePolicy } from "../edge/routes.ts";
 import { type EnteredCall, GrpcCall } from "./call.ts";
@@ -18,6 +19,8 @@ export interface InterceptorDependencies {
   readonly policies: ReadonlyMap<string, RoutePolicy>;
   readonly statusOf: (thrown: unknown, requestId: string) => StatusObject;
   readonly onEnd: (end: EndedCall) => void;
+  /** Longest wait for a call's first message, in milliseconds: whoever sends none holds a place for nothing. */
+  readonly firstMessageMs: number;
 }
 
 /** A call that has ended. */
@@ -50,14 +53,16 @@ export class Doorkeeper {
 
   /** Runs before the first byte of a message is read. */
   readonly interceptor: ServerInterceptor = (method, next) => {
-    const { admission, policies, statusOf, onEnd } = this.#deps;
+    const { admission, policies, statusOf, onEnd, firstMessageMs } = this.#deps;
     let call: GrpcCall | undefined;
     let told = false;
     let ended = false;
     let ending: ((failed: boolean) => void) | undefined;
+    let awaited: NodeJS.Timeout | undefined;
     const end = (code: number, reason?: string): void => {
       if (ended || !call) return;
       ended = true;
+      clearTimeout(awaited);
       ending?.(code !== 0);
       onEnd({ ...call.end(code), request: call.request, policy: policies.get(method.path), code, reason });
     };
@@ -78,13 +83,20 @@ export class Doorkeeper {
     const intercepted: ServerInterceptingCall = new ServerInterceptingCall(next, {
       start: (begin) =>
         begin({
-          onReceiveMetadata: (metadata, pass) =>
-            void enter(metadata).then(
-              () => pass(metadata),
-              (thrown: unknown) => {
-                intercepted.sendStatus(statusOf(thrown, call?.id ?? ""));
-              },
-            ),
+          onReceiveMetadata: (metadata, pass) => {
+            const refuse = (thrown: unknown): void => intercepted.sendStatus(statusOf(thrown, call?.id ?? ""));
+            awaited = setTimeout(() => refuse(noMessage(firstMessageMs)), firstMessageMs);
+            void enter(metadata).then(() => pass(metadata), refuse);
+          },
+          onReceiveMessage: (message, pass) => {
+            clearTimeout(awaited);
+            pass(message);
+          },
+          // A stream of requests may be empty.
+          onReceiveHalfClose: (pass) => {
+            clearTimeout(awaited);
+            pass();
+          },
           onCancel: () => end(Code.CANCELLED),
         }),
       // Sent before the first message. Without one there is no head: what it would say comes with the status.
@@ -102,4 +114,9 @@ export class Doorkeeper {
     });
     return intercepted;
   };
+}
+
+function noMessage(ms: number): RpcError {
+  const text = `The call's first message did not come within ${ms / 1000} s`;
+  return new RpcError(StatusCode.DEADLINE_EXCEEDED, text, { reason: "NO_MESSAGE" });
 }

@@ -34,6 +34,18 @@ export interface GrpcDependencies {
   readonly onEnd: (end: EndedCall) => void;
   /** Time between two looks at the health for watchers, in milliseconds; default 1,000. */
   readonly healthEveryMs?: number | undefined;
+  /** How long peers that do nothing are kept. Default: {@link PATIENCE}. */
+  readonly patience?: GrpcPatience | undefined;
+}
+
+/** How long peers that do nothing are kept, in milliseconds. */
+export interface GrpcPatience {
+  /** After so long without a word a peer is asked whether it is there. */
+  readonly silenceMs: number;
+  /** And cut when it has not answered in this time: it is gone, or never spoke HTTP/2. */
+  readonly answerMs: number;
+  /** Longest wait for the first message of a call. */
+  readonly firstMessageMs: number;
 }
 
 /** A gRPC server that can listen. */
@@ -47,12 +59,10 @@ export interface GrpcServer {
 const bounds = {
   "grpc.max_receive_message_length": BODY_LIMIT,
   "grpc.max_concurrent_streams": 128,
-  // A peer that is gone without a word, or never spoke HTTP/2, misses these.
-  "grpc.keepalive_time_ms": 30_000,
-  "grpc.keepalive_timeout_ms": 10_000,
   "grpc.max_connection_idle_ms": 300_000,
   "grpc.enable_channelz": 0,
 };
+const PATIENCE: GrpcPatience = { silenceMs: 30_000, answerMs: 10_000, firstMessageMs: 30_000 };
 /** Time for cut calls to send their last words, in milliseconds. */
 const LAST_WORDS_MS = 500;
 
@@ -67,8 +77,15 @@ export function createGrpcServer(deps: GrpcDependencies): GrpcServer {
     return statusOf(rpcErrorOf(told, (err) => deps.log.error({ err, requestId }, "A gRPC call failed")));
   };
   const policies = new Map<string, RoutePolicy>();
-  const doorkeeper = new Doorkeeper({ admission: deps.admission, policies, statusOf: tell, onEnd: deps.onEnd });
-  const server = new Server({ ...bounds, interceptors: [doorkeeper.interceptor] });
+  const { silenceMs, answerMs, firstMessageMs } = deps.patience ?? PATIENCE;
+  const { admission: door, onEnd } = deps;
+  const doorkeeper = new Doorkeeper({ admission: door, policies, statusOf: tell, onEnd, firstMessageMs });
+  const server = new Server({
+    ...bounds,
+    "grpc.keepalive_time_ms": silenceMs,
+    "grpc.keepalive_timeout_ms": answerMs,
+    interceptors: [doorkeeper.interceptor],
+  });
   const add = ({ definition, handler }: ServedMethod, policy: RoutePolicy): void => {
     policies.set(definition.path, policy);
     server.addService({ method: definition }, { method: handler });
