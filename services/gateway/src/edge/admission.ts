@@ -38,7 +38,7 @@ export interface Admitted {
 export interface Visit {
   /** Takes the headers that say what is left of the limits. */
   readonly tell: (headers: Record<string, string>) => void;
-  /** Calls back when the request is over. `failed`: before anything answered it. */
+  /** Calls back when the request is over. `failed`: with an error that says that no model worked for it. */
   readonly onEnd: (callback: (failed: boolean) => void) => void;
 }
 
@@ -194,7 +194,7 @@ export class Admission {
       this.#deps.decided(limit.name, allowed ? "allowed" : limit.shadow ? "shadow_denied" : "denied");
     if (hold) {
       this.#holds.set(request, hold);
-      // A request that failed before its response began has not been answered by a model.
+      // Who leaves early, or runs out of time, may have had a model at work: that is not given back.
       onEnd((failed) => hold.end(failed));
     }
     if (verdict === "unavailable")
@@ -209,8 +209,13 @@ function visitOf(reply: FastifyReply): Visit {
   const { raw } = reply;
   return {
     tell: (headers) => void reply.headers(headers),
-    onEnd: (callback) => void raw.once("close", () => callback(!raw.headersSent || raw.statusCode >= 400)),
+    onEnd: (callback) => void raw.once("close", () => callback(raw.writableFinished && isRefund(raw.statusCode))),
   };
+}
+
+/** 504: the time was up while somebody worked. */
+function isRefund(status: number): boolean {
+  return status >= 400 && status !== 504;
 }
 
 function subjectOf(identity: Identity | undefined, address: string | undefined, policy: RoutePolicy): LimitSubject {

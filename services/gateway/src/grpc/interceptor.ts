@@ -35,6 +35,9 @@ export interface EndedCall {
   readonly reason: string | undefined;
 }
 
+/** Ends of calls for which a model may have been at work: its caller left, or the time was up, which a caller may choose. */
+const MAY_HAVE_WORKED: ReadonlySet<number> = new Set([Code.OK, Code.CANCELLED, Code.DEADLINE_EXCEEDED]);
+
 /** Lets calls in, and tells handlers who they are. */
 export class Doorkeeper {
   readonly #entered = new WeakMap<Metadata, EnteredCall>();
@@ -63,7 +66,7 @@ export class Doorkeeper {
       if (ended || !call) return;
       ended = true;
       clearTimeout(awaited);
-      ending?.(code !== 0);
+      ending?.(!MAY_HAVE_WORKED.has(code));
       onEnd({ ...call.end(code), request: call.request, policy: policies.get(method.path), code, reason });
     };
     const enter = async (metadata: Metadata): Promise<void> => {

@@ -155,7 +155,8 @@ export class WebSocketStreams {
     } catch (thrown) {
       return problem(talk, thrown);
     } finally {
-      end?.(failed);
+      // Who leaves may have had a model at work.
+      end?.(failed && !talk.connection.gone.aborted);
     }
   }
 }
