@@ -19,6 +19,7 @@ export const subjects: Readonly<Record<string, () => Promise<Subject>>> = {
   "Fastify + @fastify/rate-limit": async () => (await peers()).rateLimited,
   "Fastify + nats.js": async () => (await peers()).natsRequest,
   [WARREN]: () => warren(on),
+  "Warren, limits asked": () => warren({ ...on, limits: "asked" }),
   [NO_LIMITS]: () => warren({ ...on, limits: false }),
   "Warren, no token": () => warren({ ...on, token: false }),
   "Warren, no tracing": () => warren({ ...on, tracing: false }),

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { methodContract } from "@warren/contract";
 import { buildGateway } from "@warren/gateway/app";
 import { gatewayConfig } from "@warren/gateway/config";
-import { connectRedis, parsePolicy } from "@warren/gateway/limits";
+import { connectRedis, parsePolicy, type Policy } from "@warren/gateway/limits";
 import { openState } from "@warren/gateway/state";
 import { connectMesh, type Handlers, type Mesh, type MeshLog, parseCredentials } from "@warren/mesh";
 import { AgentServiceDefinition } from "@warren/proto/warren/agent/v1/agent";
@@ -14,18 +14,24 @@ import type { Subject, Target } from "./subject.ts";
 /** What of the gateway is on. */
 export interface Parts {
   readonly token: boolean;
-  readonly limits: boolean;
+  /** `asked`: those of an address and a caller are asked of Redis for each request, as small quotas are. */
+  readonly limits: boolean | "asked";
   readonly tracing: boolean;
 }
 
 /** Limits of the default policy's shape that nobody reaches. */
-const policy = parsePolicy({
-  limits: [
-    { name: "global", algorithm: "bucket", key: "global", limit: 1_000_000, period: 1 },
-    { name: "ip", algorithm: "window", key: "ip", limit: 1_000_000_000, period: 60 },
-    { name: "principal", algorithm: "window", key: "principal", limit: 1_000_000_000, period: 60 },
-  ],
-});
+function policyOf({ limits }: Parts): Policy {
+  const own = { algorithm: "window", limit: 1_000_000_000, period: 60, lease: limits !== "asked" } as const;
+  return parsePolicy({
+    limits: limits
+      ? [
+          { name: "global", algorithm: "bucket", key: "global", limit: 1_000_000, period: 1 },
+          { name: "ip", key: "ip", ...own },
+          { name: "principal", key: "principal", ...own },
+        ]
+      : [],
+  });
+}
 const log: MeshLog = { error: fail, warn: fail, info: ignore, debug: ignore };
 
 /** Warren with these parts. */
@@ -44,7 +50,7 @@ export function warren(parts: Parts): Subject {
       const redis = parts.limits ? connectRedis(`unix://${target.redisPath}`) : undefined;
       const gateway = await buildGateway({
         config: gatewayConfig.parse({ port: 0 }),
-        policy: parts.limits ? policy : parsePolicy({ limits: [] }),
+        policy: policyOf(parts),
         mesh,
         state: await openState(mesh),
         health: new Health(),

@@ -44,11 +44,15 @@ export const rateLimit: Scenario = {
         check(status === 404 || status === 429, "404 or 429", `${status} ${text}`);
         if (status === 429) check(Number(headers["retry-after"]) >= 1, "Retry-After", headers["retry-after"] ?? "none");
       },
-      verdicts() {
+      async verdicts() {
         const seconds = (performance.now() - begun) / 1000;
         const most = Math.floor(GLOBAL.burst + GLOBAL.perSecond * seconds);
+        // On a machine that is busy with other things Redis may take longer than the 20 ms that a gateway waits: it then counts
+        // by itself, beside what Redis has counted.
+        const alone = await decidedAlone(environment);
+        const beside = alone ? ` and ${alone} decided without Redis` : "";
         return [
-          verdict(`global: admitted ≤ ${most} in ${seconds.toFixed(1)} s`, String(all), all <= most),
+          verdict(`global: admitted ≤ ${most} in ${seconds.toFixed(1)} s${beside}`, String(all), all <= most + alone),
           verdict(`global: admitted ≥ ${Math.floor(most * LEAST)}`, String(all), all >= Math.floor(most * LEAST)),
           ...windows.flatMap(windowVerdicts),
         ];
@@ -61,6 +65,12 @@ interface Filled {
   readonly name: Window;
   readonly admitted: number;
   readonly seconds: number;
+}
+
+/** How many requests the gateway has decided while Redis did not answer in time. */
+async function decidedAlone({ target }: Environment): Promise<number> {
+  const { text } = await target.request("GET", "/metrics");
+  return Number(/^warren_limiter_requests_total\{by="memory"\} (\d+)/m.exec(text)?.[1] ?? 0);
 }
 
 /** Asks for more than a window holds. */

@@ -49,7 +49,7 @@ const limitSchema = z
       .boolean()
       .optional()
       .describe(
-        "Whether gateways may draw requests in batches and spend them without asking Redis. Default: for global, endpoint, class and tenant. Needs a burst of 40 or a window of 1,000",
+        "Whether gateways may draw requests in batches and spend them without asking Redis. Default: for global, endpoint, class and tenant, and for quotas of 10,000 or more. Needs a burst of 40 or a window of 1,000",
       ),
     classes: z.array(z.string().min(1)).min(1).optional().describe("Limit classes it holds for; default: all"),
   })

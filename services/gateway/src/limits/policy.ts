@@ -65,6 +65,8 @@ export const HOLD_MICROS = 30_000_000;
 const RESERVED = 0.05;
 const LEAST_LEASED = { bucket: 40, window: 1000, concurrency: Number.POSITIVE_INFINITY };
 const WIDE: ReadonlySet<string> = new Set(["global", "endpoint", "class", "tenant"]);
+/** A quota from which on a single caller's limit is leased as well: one who uses it is worth no round trip for each request. */
+const GENEROUS = 10_000;
 const DEFAULT_TOKENS = 1000;
 
 /**
@@ -85,7 +87,8 @@ function derive(entry: LimitEntry): Limit {
   const { algorithm, key, unit, limit, period = 0, prefix, shadow } = entry;
   const burst = algorithm === "bucket" ? (entry.burst ?? limit) : limit;
   const cost = entry.cost ?? (unit === "tokens" ? Math.min(DEFAULT_TOKENS, Math.floor(burst)) : 1);
-  const leased = (entry.lease ?? WIDE.has(key)) && unit === "requests" && burst >= LEAST_LEASED[algorithm];
+  const leased =
+    (entry.lease ?? (WIDE.has(key) || burst >= GENEROUS)) && unit === "requests" && burst >= LEAST_LEASED[algorithm];
   const reserve = leased ? Math.floor(burst * RESERVED) : 0;
   const holdMicros = algorithm === "concurrency" || unit === "tokens" ? HOLD_MICROS : 0;
   const periodMicros = period * 1e6;

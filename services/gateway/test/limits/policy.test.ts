@@ -142,3 +142,14 @@ test("the published schema is that of the code", () => {
     "it differs: run node services/gateway/src/limits/write-schema.ts, then npm run format",
   );
 });
+
+test("what is leased: wide limits, and generous ones of a single caller; small quotas never, others as they say", () => {
+  const reserveOf = (entry: object): number | undefined =>
+    parsePolicy({ limits: [{ name: "a", algorithm: "window", period: 60, ...entry }] }).limits[0]?.reserve;
+  assert.equal(reserveOf({ key: "global", limit: 1000 }), 50);
+  assert.equal(reserveOf({ key: "global", limit: 999 }), 0);
+  assert.equal(reserveOf({ key: "principal", limit: 9999 }), 0);
+  assert.equal(reserveOf({ key: "principal", limit: 10_000 }), 500);
+  assert.equal(reserveOf({ key: "principal", limit: 10_000, lease: false }), 0);
+  assert.equal(reserveOf({ key: "principal", limit: 1000, lease: true }), 50);
+});
