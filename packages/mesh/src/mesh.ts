@@ -10,6 +10,7 @@ import type { Handlers, ServiceClient, ServiceDefinition } from "./definition.ts
 import { countOthers, serveDiscovery } from "./discovery.ts";
 import { DurableEvents } from "./durable/durable-events.ts";
 import { Events } from "./events.ts";
+import { reportPath } from "./fast-path.ts";
 import { Inbox } from "./inbox.ts";
 import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
@@ -63,6 +64,7 @@ export async function connectMesh(options: MeshOptions): Promise<Mesh> {
   const { service: name, seed } = credentials;
   const connection = await Connection.open({ name, seed, servers, log, tls, connectTimeoutMs });
   try {
+    await reportPath(connection, log);
     return new Mesh(connection, options);
   } catch (error) {
     // A connection that nobody holds would reconnect for ever, and keep its process from ending.
