@@ -5,18 +5,16 @@ import { type MethodContract, methodContract } from "@warren/contract";
 import type { CallOptions } from "./call-context.ts";
 import { type Caller, type CallerAssertion, CallerSigner, CallerVerifier } from "./caller.ts";
 import { Client } from "./client.ts";
-import { Connection, type MeshLog } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import type { Handlers, ServiceClient, ServiceDefinition } from "./definition.ts";
 import { countOthers, serveDiscovery } from "./discovery.ts";
 import { DurableEvents } from "./durable/durable-events.ts";
 import { Events } from "./events.ts";
 import { reportPath } from "./fast-path.ts";
 import { Inbox } from "./inbox.ts";
-import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
+import type { MeshLoad, MeshOptions } from "./mesh-options.ts";
 import { MessageWriter } from "./message-writer.ts";
-import type { CallObserver } from "./observer.ts";
-import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
 import type { Codec } from "./state/codec.ts";
@@ -26,32 +24,6 @@ import { Log } from "./state/log.ts";
 import { ObjectBucket } from "./state/objects.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { typedClient } from "./typed-client.ts";
-
-export interface MeshOptions {
-  /** `nats://…` or `tls://…`, one or more of one cluster. */
-  readonly servers: readonly string[];
-  readonly credentials: ServiceCredentials;
-  readonly log: MeshLog;
-  readonly instanceId?: string;
-  /** The software's version, for discovery. */
-  readonly version?: string;
-  readonly description?: string;
-  /** Copies of each piece of state: 1 on one machine, 3 in production. */
-  readonly replicas?: number;
-  /** PEM texts. Given: the connection is encrypted or not made at all. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  /** What contracts say of methods. Default: those of `proto/`. */
-  readonly contractOf?: typeof methodContract;
-  /** How long to keep trying to join, in milliseconds. */
-  readonly connectTimeoutMs?: number;
-  /** Functions around every call that this process makes (`client`) and serves (`server`), the first outermost. */
-  readonly interceptors?: {
-    readonly client?: readonly Interceptor<OutgoingCall>[];
-    readonly server?: readonly Interceptor<IncomingCall>[];
-  };
-  /** Told of every call that has ended. */
-  readonly observer?: CallObserver;
-}
 
 /** How long calls in flight may go on during a drain, in milliseconds. */
 const DRAIN_GRACE_MS = 25_000;
@@ -180,9 +152,14 @@ export class Mesh {
     return this.#connection.nats.isClosed();
   }
 
-  /** Calls that this process serves, those of them that wait for their turn, and places where it waits for answers: all 0 when nothing goes on. */
-  get load(): { readonly calls: number; readonly queued: number; readonly routes: number } {
-    return { calls: this.#server.inFlight, queued: this.#server.queued, routes: this.#inbox.size };
+  /** What goes on: all 0 when nothing does. */
+  get load(): MeshLoad {
+    return {
+      calls: this.#server.inFlight,
+      queued: this.#server.queued,
+      routes: this.#inbox.size,
+      timers: this.#wheel.size,
+    };
   }
 
   /** Calls back when NATS is there again after an absence, until the returned function is called. */
