@@ -242,8 +242,7 @@ test("a service that names no inbox for what the client sends is left, and nothi
   const cancelled = Promise.withResolvers<true>();
   raw.subscribe(`${AGENT}._cancel`, { callback: () => cancelled.resolve(true) });
   raw.subscribe(`${AGENT}.Relay`, {
-    callback: (_, { reply }) =>
-      reply &&
+    callback: (_, { reply = "" }) =>
       raw.publish(reply, plain(FrameKind.ACK, credit(8, 1000).subarray(1)), { reply: "events.security.forged" }),
   });
   await raw.flush();
