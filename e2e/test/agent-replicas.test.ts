@@ -127,7 +127,7 @@ test("a chat whose agent is killed ends with an error, and its conversation answ
   });
   assert.match(String(again.json["message"]), /It is noon\.$/);
   const session = await stack.request("GET", `/v1/sessions/${sessionId}`);
-  const said = [...session.json["messages"]].map((message) => String(message["text"]));
+  const said = [...(session.json["messages"] ?? [])].map((message) => String(message["text"]));
   // The step that was stored before the kill is kept, what was only told is not.
   assert.deepEqual([said[0], said.at(-2), said.length], ["What time is it?", "What time is it?", 4], session.text);
 });
