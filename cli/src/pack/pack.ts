@@ -8,17 +8,17 @@ import { collectFiles } from "./collect.ts";
 import { PackError } from "./errors.ts";
 
 const maxBytes = 64 * 1024 * 1024;
-const pythonSdkName = "warren_plugin.py";
+const pythonSdkName = "warren_plugin";
 
 /** Where packing finds what it adds. */
 export interface PackOptions {
-  /** The SDK's one file for plugins in Python. */
+  /** The folder of the SDK for plugins in Python. */
   readonly pythonSdk?: string;
 }
 
 /**
  * Makes a plugin's folder into a package. A Node.js plugin is bundled into one file, which becomes its entry point; a
- * Python plugin that imports `warren_plugin` gets that file beside its entry point.
+ * Python plugin that imports `warren_plugin` gets that package of ours beside its entry point.
  *
  * @throws PackError, ManifestError or PackageError saying what in the folder is wrong.
  */
@@ -85,16 +85,18 @@ async function nodeFiles(folder: string, manifest: Manifest & { entry: string },
 }
 
 async function vendoredSdk(files: readonly PackageFile[], entry: string, options: PackOptions): Promise<PackageFile[]> {
-  const path = posix.join(posix.dirname(entry), pythonSdkName);
-  const isThere = files.some((file) => file.path === path || file.path === pythonSdkName);
+  const place = posix.join(posix.dirname(entry), pythonSdkName);
+  const isOwn = ({ path }: PackageFile): boolean =>
+    [place, pythonSdkName].some((own) => path === `${own}.py` || path.startsWith(`${own}/`));
   const isImported = files.some((file) => file.path.endsWith(".py") && importsSdk(Buffer.from(file.bytes).toString()));
-  if (isThere || !isImported) return [];
+  if (files.some(isOwn) || !isImported) return [];
   const source = options.pythonSdk ?? fileURLToPath(new URL(`../../../sdk/python/${pythonSdkName}`, import.meta.url));
-  return [{ path, bytes: await readFile(source) }];
+  const sdk = await collectFiles(source, { maxBytes, keepsNodeModules: false, except: new Set() });
+  return sdk.map((file) => ({ ...file, path: posix.join(place, file.path) }));
 }
 
 function importsSdk(source: string): boolean {
-  return /^[ \t]*(?:from[ \t]+warren_plugin[ \t]+import|import[ \t][^\n#]*\bwarren_plugin\b)/m.test(source);
+  return /^[ \t]*(?:from[ \t]+warren_plugin(?:\.\w+)?[ \t]+import|import[ \t][^\n#]*\bwarren_plugin\b)/m.test(source);
 }
 
 function textFile(path: string, text: string): PackageFile {

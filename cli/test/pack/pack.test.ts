@@ -66,9 +66,17 @@ test("the clock becomes one file that runs anywhere with plain Node.js", async (
   assert.match(JSON.stringify(structuredContent), /\+09:00/);
 });
 
+/** The files of the SDK for Python as they lie in a package, below `folder`. */
+async function pythonSdk(folder = ""): Promise<string[]> {
+  const names = await readdir(fileURLToPath(new URL("../../../sdk/python/warren_plugin", import.meta.url)));
+  const modules = names.filter((name) => name.endsWith(".py")).sort();
+  assert.ok(modules.includes("__init__.py"));
+  return modules.map((name) => `${folder}warren_plugin/${name}`);
+}
+
 test("the text plugin gets the Python SDK beside its entry point and runs without it anywhere else", async (t) => {
   const text = await unpacked(t, join(plugins, "text"));
-  assert.deepEqual(text.files, ["main.py", "plugin.json", "text_tools.py", "warren_plugin.py"]);
+  assert.deepEqual(text.files, ["main.py", "plugin.json", "text_tools.py", ...(await pythonSdk())]);
   const client = await connect(t, "python3", "-E", "-s", "-B", text.entry);
   const { structuredContent } = await client.callTool({ name: "word_count", arguments: { text: "one two" } });
   assert.equal((structuredContent as { words: number }).words, 2);
@@ -146,7 +154,7 @@ test("the Python SDK is added only where it is imported and missing", async (t) 
   const python = { ...manifest, runtime: "python", entry: "src/main.py" };
   const packed = async (files: Record<string, string>) =>
     (await unpacked(t, await pluginFolder(t, { "plugin.json": python, ...files }))).files;
-  const wanted = ["plugin.json", "src/main.py", "src/warren_plugin.py"];
+  const wanted = ["plugin.json", "src/main.py", ...(await pythonSdk("src/"))];
   assert.deepEqual(await packed({ "src/main.py": "from warren_plugin import Plugin" }), wanted);
   assert.deepEqual(await packed({ "src/main.py": "import os, warren_plugin as w" }), wanted);
   assert.deepEqual(await packed({ "src/main.py": "# from warren_plugin import x" }), ["plugin.json", "src/main.py"]);
@@ -157,6 +165,8 @@ test("the Python SDK is added only where it is imported and missing", async (t) 
   });
   const { folder } = await unpacked(t, own);
   assert.equal(await readFile(join(folder, "src/warren_plugin.py"), "utf8"), "own = 1");
+  const ownPackage = { "src/main.py": "import warren_plugin", "src/warren_plugin/__init__.py": "own = 1" };
+  assert.deepEqual(await packed(ownPackage), ["plugin.json", ...Object.keys(ownPackage)]);
 });
 
 test("links may not lead out, to folders, or to what is left out", async (t) => {

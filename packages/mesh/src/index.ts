@@ -11,7 +11,8 @@ export type { DeadLetter, PageOptions, StoredEvent } from "./durable/records.ts"
 export type { EventSubscription, PublishOptions, SubscribeOptions } from "./events.ts";
 export { seedBytes } from "./identity.ts";
 export type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
-export { connectMesh, Mesh, type MeshOptions } from "./mesh.ts";
+export { connectMesh, Mesh } from "./mesh.ts";
+export type { MeshLoad, MeshOptions } from "./mesh-options.ts";
 export type { CallObserver } from "./observer.ts";
 export { parseCredentials, type ServiceCredentials } from "./policy/credentials.ts";
 export type { ServedKey } from "./server.ts";

@@ -5,54 +5,25 @@ import { type MethodContract, methodContract } from "@warren/contract";
 import type { CallOptions } from "./call-context.ts";
 import { type Caller, type CallerAssertion, CallerSigner, CallerVerifier } from "./caller.ts";
 import { Client } from "./client.ts";
-import { Connection, type MeshLog } from "./connection.ts";
-import type { Handlers, MessageType, ServiceClient, ServiceDefinition } from "./definition.ts";
+import { Connection } from "./connection.ts";
+import type { Handlers, ServiceClient, ServiceDefinition } from "./definition.ts";
 import { countOthers, serveDiscovery } from "./discovery.ts";
 import { DurableEvents } from "./durable/durable-events.ts";
 import { Events } from "./events.ts";
+import { reportPath } from "./fast-path.ts";
 import { Inbox } from "./inbox.ts";
-import type { IncomingCall, Interceptor, OutgoingCall } from "./interceptor.ts";
 import { LoadShedding } from "./load-shedding.ts";
+import type { MeshLoad, MeshOptions } from "./mesh-options.ts";
 import { MessageWriter } from "./message-writer.ts";
-import type { CallObserver } from "./observer.ts";
-import type { ServiceCredentials } from "./policy/credentials.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
-import { RpcError, StatusCode } from "./status.ts";
-import { mapEach } from "./stream/map-each.ts";
-import { only } from "./stream/only.ts";
 import type { Codec } from "./state/codec.ts";
 import { assertSafeReplicas, openJetStream, type StateDependencies } from "./state/jetstream.ts";
 import { Kv } from "./state/kv.ts";
 import { Log } from "./state/log.ts";
 import { ObjectBucket } from "./state/objects.ts";
 import { TimerWheel } from "./timer-wheel.ts";
-
-export interface MeshOptions {
-  /** `nats://…` or `tls://…`, one or more of one cluster. */
-  readonly servers: readonly string[];
-  readonly credentials: ServiceCredentials;
-  readonly log: MeshLog;
-  readonly instanceId?: string;
-  /** The software's version, for discovery. */
-  readonly version?: string;
-  readonly description?: string;
-  /** Copies of each piece of state: 1 on one machine, 3 in production. */
-  readonly replicas?: number;
-  /** PEM texts. Given: the connection is encrypted or not made at all. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  /** What contracts say of methods. Default: those of `proto/`. */
-  readonly contractOf?: typeof methodContract;
-  /** How long to keep trying to join, in milliseconds. */
-  readonly connectTimeoutMs?: number;
-  /** Functions around every call that this process makes (`client`) and serves (`server`), the first outermost. */
-  readonly interceptors?: {
-    readonly client?: readonly Interceptor<OutgoingCall>[];
-    readonly server?: readonly Interceptor<IncomingCall>[];
-  };
-  /** Told of every call that has ended. */
-  readonly observer?: CallObserver;
-}
+import { typedClient } from "./typed-client.ts";
 
 /** How long calls in flight may go on during a drain, in milliseconds. */
 const DRAIN_GRACE_MS = 25_000;
@@ -65,6 +36,7 @@ export async function connectMesh(options: MeshOptions): Promise<Mesh> {
   const { service: name, seed } = credentials;
   const connection = await Connection.open({ name, seed, servers, log, tls, connectTimeoutMs });
   try {
+    await reportPath(connection, log);
     return new Mesh(connection, options);
   } catch (error) {
     // A connection that nobody holds would reconnect for ever, and keep its process from ending.
@@ -180,9 +152,14 @@ export class Mesh {
     return this.#connection.nats.isClosed();
   }
 
-  /** Calls that this process serves, those of them that wait for their turn, and places where it waits for answers: all 0 when nothing goes on. */
-  get load(): { readonly calls: number; readonly queued: number; readonly routes: number } {
-    return { calls: this.#server.inFlight, queued: this.#server.queued, routes: this.#inbox.size };
+  /** What goes on: all 0 when nothing does. */
+  get load(): MeshLoad {
+    return {
+      calls: this.#server.inFlight,
+      queued: this.#server.queued,
+      routes: this.#inbox.size,
+      timers: this.#wheel.size,
+    };
   }
 
   /** Calls back when NATS is there again after an absence, until the returned function is called. */
@@ -207,11 +184,7 @@ export class Mesh {
 
   /** A typed client of another service. */
   client<D extends ServiceDefinition>(definition: D): ServiceClient<D> {
-    const methods = Object.entries(definition.methods).map(([property, method]) => {
-      const contract = this.#contractOf(definition.fullName, method.name);
-      return [property, this.#method(contract, method.requestType, method.responseType)];
-    });
-    return Object.fromEntries(methods) as ServiceClient<D>;
+    return typedClient(this.#client, definition, this.#contractOf, this.#writer);
   }
 
   /** Calls a unary method with bytes. */
@@ -291,35 +264,6 @@ export class Mesh {
     await this.#connection.nats.close();
   }
 
-  #method(contract: MethodContract, requestType: unknown, responseType: unknown) {
-    const request = requestType as MessageType<object, object>;
-    const response = responseType as MessageType<object, object>;
-    const keyOf = (message: object): string | undefined =>
-      contract.keyField === undefined ? undefined : (message as Record<string, string>)[contract.keyField];
-    const encode = (message: object): Uint8Array => this.#writer.encode(request, message);
-    const client = this.#client;
-    const decode = (answer: Uint8Array): object => decodeAnswer(response, answer, contract);
-    if (contract.requestStreaming)
-      return (partials: AsyncIterable<object>, options?: CallOptions) => {
-        const messages = mapEach(partials, (partial) => encode(request.fromPartial(partial)));
-        const answers = client.stream(contract, messages, decode, options);
-        return contract.streaming ? answers : only(answers, contract.path);
-      };
-    if (contract.streaming)
-      return (partial: object, options?: CallOptions) => {
-        const message = request.fromPartial(partial);
-        return client.stream(contract, encode(message), decode, options, keyOf(message));
-      };
-    return (partial: object, options?: CallOptions) => {
-      try {
-        const message = request.fromPartial(partial);
-        return client.call(contract, encode(message), decode, options, keyOf(message));
-      } catch (error) {
-        return Promise.reject(error as Error);
-      }
-    };
-  }
-
   #spec(name: StateName, kind: StateSpec["kind"]): StateSpec {
     const spec: StateSpec = state[name];
     if (spec.kind !== kind) throw new Error(`The policy's state ${name} is of kind ${spec.kind}, not ${kind}`);
@@ -334,14 +278,5 @@ export class Mesh {
     assertSafeReplicas(this.#connection.nats.info?.version, this.#replicas);
     this.#js ??= openJetStream(this.#connection);
     return { connection: this.#connection, js: this.#js, replicas: this.#replicas };
-  }
-}
-
-/** @throws RpcError INTERNAL when the bytes are no message of the contract. */
-function decodeAnswer(type: MessageType<object, object>, bytes: Uint8Array, method: MethodContract): object {
-  try {
-    return type.decode(bytes);
-  } catch (cause) {
-    throw new RpcError(StatusCode.INTERNAL, `${method.path} answered with what is no ${type.$type}`, {}, { cause });
   }
 }

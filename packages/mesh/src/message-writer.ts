@@ -7,7 +7,20 @@ const LARGEST_KEPT = 1 << 16;
 
 /** Writes messages one after the other. */
 export class MessageWriter {
-  #writer = new BinaryWriter();
+  readonly #newWriter: () => BinaryWriter;
+  #writer: BinaryWriter;
+
+  constructor(newWriter = (): BinaryWriter => new BinaryWriter()) {
+    this.#newWriter = newWriter;
+    this.#writer = newWriter();
+  }
+
+  /** Why messages are written the slower way, with a buffer for each; empty: they are not. */
+  get slowerPaths(): string[] {
+    return isOpen(this.#writer)
+      ? []
+      : ["each message is written into a new buffer: BinaryWriter has no buffer and pos inside"];
+  }
 
   /** A message as bytes of its own. */
   encode(type: MessageType<object, object>, message: object): Uint8Array {
@@ -16,27 +29,31 @@ export class MessageWriter {
     this.#writer = undefined as never;
     try {
       const bytes = taken(type.encode(message, writer) as BinaryWriter);
-      this.#writer = bytes.length > LARGEST_KEPT ? new BinaryWriter() : writer;
+      this.#writer = bytes.length > LARGEST_KEPT ? this.#newWriter() : writer;
       return bytes;
     } finally {
-      this.#writer ??= new BinaryWriter();
+      this.#writer ??= this.#newWriter();
     }
   }
 }
 
-/** What the writer has inside, where it is of the version that this was written for. */
+/** What the writer of @bufbuild/protobuf 2 has inside. */
 interface Inside {
-  buffer?: Uint8Array;
-  pos?: number;
+  buffer: Uint8Array;
+  pos: number;
+}
+
+function isOpen(writer: unknown): writer is Inside {
+  const { buffer, pos } = writer as Partial<Inside>;
+  return buffer instanceof Uint8Array && typeof pos === "number";
 }
 
 /** What was written, in a pooled buffer: `finish` makes an ArrayBuffer for each message. */
 function taken(writer: BinaryWriter): Uint8Array {
-  const inside = writer as unknown as Inside;
-  const { buffer, pos } = inside;
-  if (!(buffer instanceof Uint8Array) || typeof pos !== "number") return writer.finish();
-  const bytes = Buffer.allocUnsafe(pos);
-  bytes.set(buffer.subarray(0, pos));
+  const inside: unknown = writer;
+  if (!isOpen(inside)) return writer.finish();
+  const bytes = Buffer.allocUnsafe(inside.pos);
+  bytes.set(inside.buffer.subarray(0, inside.pos));
   inside.pos = 0;
   return bytes;
 }

@@ -94,6 +94,11 @@ export class TimerWheel {
     this.#clock = clock;
   }
 
+  /** Deadlines that wait. */
+  get size(): number {
+    return this.#waiting;
+  }
+
   /** Calls `fire` once when `deadline` (monotonic milliseconds) has passed, unless cleared before. */
   at(deadline: number, fire: () => void): WheelTimer {
     const timer = new Timer(this, fire);

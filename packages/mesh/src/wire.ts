@@ -2,13 +2,25 @@
 // of each that comes; calls go as one buffer, and are read from the block of headers as it came.
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 
-/** What nats.js 3.4 has inside; where another version has not, its public way is used. */
+/** What nats.js 3.4 has inside; where another version has not, its public way is used, and {@link slowerPaths} says so. */
 interface Inside {
   readonly protocol?: { sendCommand?(command: Uint8Array): void };
 }
 interface MessageInside {
   readonly _msg?: { readonly subject: Uint8Array; readonly reply?: Uint8Array; readonly hdr: number };
   readonly _rdata?: Uint8Array;
+}
+
+/** Which messages go or come by nats.js' public way, and why; `message` is any that came by the connection. Empty: none does. */
+export function slowerPaths(nats: NatsConnection, message: Msg | undefined): string[] {
+  const paths: string[] = [];
+  if (typeof (nats as Inside).protocol?.sendCommand !== "function")
+    paths.push("messages are sent by publish(): nats.js has no protocol.sendCommand() inside");
+  const { _msg: inside, _rdata: data } = (message ?? {}) as MessageInside;
+  if (!message) paths.push("how messages are read is not known: the message sent to find out did not come back");
+  else if (!(inside?.subject instanceof Uint8Array && typeof inside.hdr === "number" && data instanceof Uint8Array))
+    paths.push("headers are parsed for each message: nats.js has no _msg and _rdata inside");
+  return paths;
 }
 
 /** Text of one byte a character: subjects and headers are ASCII. */

@@ -40,5 +40,5 @@ test("an observer is told of every call that has ended, on both sides, refused o
     "secrets served GetSecret OK",
     "secrets served GetSecret PERMISSION_DENIED",
   ]);
-  assert.deepEqual(secrets.load, { calls: 0, queued: 0, routes: 0 });
+  assert.deepEqual(secrets.load, { calls: 0, queued: 0, routes: 0, timers: 0 });
 });

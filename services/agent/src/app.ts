@@ -76,7 +76,7 @@ export async function createAgent({ mesh, log, models, settings, registry }: Age
       sessions,
       index: deps.index,
       models: directory,
-      runTurn: (request, ctx) => traceTurn(tracer, metrics.turn(runTurn(deps, request, ctx))),
+      runTurn: (request, ctx, progress) => traceTurn(tracer, metrics.turn(runTurn(deps, request, ctx, progress))),
     }),
   );
   return { stop: async () => catalogue.close() };

@@ -7,6 +7,7 @@ import type { SessionIndex } from "./session/index.ts";
 import type { SessionLog } from "./session/log.ts";
 import { ownerOf } from "./session/owner.ts";
 import { transcript } from "./session/transcript.ts";
+import { StreamProgress, type TurnProgress } from "./turn/progress.ts";
 import type { TurnEvent } from "./turn/step.ts";
 
 /** What the methods stand on. */
@@ -14,7 +15,7 @@ export interface HandlerDependencies {
   readonly sessions: SessionLog;
   readonly index: SessionIndex;
   readonly models: Pick<ModelDirectory, "find" | "list">;
-  readonly runTurn: (request: ChatRequest, ctx: CallContext) => AsyncIterable<TurnEvent>;
+  readonly runTurn: (request: ChatRequest, ctx: CallContext, progress?: TurnProgress) => AsyncIterable<TurnEvent>;
 }
 
 /** The agent's methods. */
@@ -30,8 +31,8 @@ export function createHandlers({
       throw new Error("A turn ended without its reply");
     },
     async *streamChat(request, ctx) {
-      let sequence = 0;
-      for await (const event of runTurn(request, ctx)) yield { sequence: ++sequence, event };
+      const progress = new StreamProgress(ctx);
+      for await (const event of runTurn(request, ctx, progress)) yield { sequence: progress.next(), event };
     },
     listSessions: (request, ctx) => index.list(ownerOf(ctx.caller), request),
     getSession: async ({ id }, ctx) => transcript(await sessions.open(ownerOf(ctx.caller), id)),

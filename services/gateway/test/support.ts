@@ -179,6 +179,8 @@ export async function send(
       });
     });
     outgoing.on("error", reject);
+    // A server that says nothing for so long says nothing at all: the test fails rather than waits.
+    outgoing.setTimeout(60_000, () => outgoing.destroy(new Error(`${method} ${url} was not answered in 60 s`)));
     outgoing.end(bytes);
   });
   return response;

@@ -5,6 +5,8 @@ import { type Frame, FrameKind, unbatch } from "./frame.ts";
 
 /** The largest message that is put together from parts, in bytes. */
 const LARGEST_MESSAGE = 64 << 20;
+/** Its parts: frames of 4 KiB or more, so that parts of next to nothing do not hold many times their size. */
+const MOST_PARTS = LARGEST_MESSAGE / 4096;
 
 export interface IncomingOptions {
   /** Allows the other side to send so much more. */
@@ -103,7 +105,7 @@ export class Incoming implements AsyncIterable<Uint8Array> {
 
   #part(bytes: number): RpcError | undefined {
     this.#partBytes += bytes;
-    if (this.#partBytes > LARGEST_MESSAGE)
+    if (this.#partBytes > LARGEST_MESSAGE || this.#parts.length > MOST_PARTS)
       return new RpcError(StatusCode.RESOURCE_EXHAUSTED, "A message of a stream is larger than a reader takes", {
         reason: "TOO_LARGE",
       });

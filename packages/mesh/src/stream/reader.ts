@@ -3,7 +3,7 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { Connection } from "../connection.ts";
 import { now } from "../deadline.ts";
-import type { Inbox, Route } from "../inbox.ts";
+import { type Inbox, isInbox, type Route } from "../inbox.ts";
 import { decodeStatus, RpcError, StatusCode } from "../status.ts";
 import type { TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import { DEFAULT_WINDOW, packWindow, type Window } from "./credit.ts";
@@ -93,7 +93,7 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     const error = this.#options.errorOf(message);
     if (error) return this.fail(error);
     const frame = parseFrame(message.data);
-    if (!frame) return this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream held something that is no frame"));
+    if (!frame) return this.#cancel(lost("A stream held something that is no frame"));
     if (frame.kind === FrameKind.ACK) return this.#accepted(message.reply, frame.payload);
     if (frame.kind === FrameKind.ERROR) return this.fail(decodeStatus(frame.payload));
     if (frame.kind === FrameKind.ALIVE) return;
@@ -106,12 +106,14 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
   #accepted(control: string | undefined, payload: Uint8Array): void {
     // Once: a second one would have the requests sent twice.
     if (this.#control) return;
+    // Frames go to inboxes only: whoever accepts a call cannot make its caller publish elsewhere.
+    if (!isInbox(control)) return this.#cancel(lost("A stream was accepted without a control inbox"));
     this.#control = control;
     this.#accept();
     if (!this.#options.requests) return;
     const window = windowOf(payload);
     if (window) void this.#sendAll(this.#options.requests, window);
-    else this.#cancel(new RpcError(StatusCode.DATA_LOSS, "A stream was accepted without a window for its requests"));
+    else this.#cancel(lost("A stream was accepted without a window for its requests"));
   }
 
   /** Sends every request, until the call is over: whoever makes them is told to stop then. */
@@ -174,4 +176,8 @@ export class StreamReader implements AsyncIterable<Uint8Array> {
     this.#requests?.stop();
     for (const callback of this.#ended) callback();
   }
+}
+
+function lost(text: string): RpcError {
+  return new RpcError(StatusCode.DATA_LOSS, text);
 }

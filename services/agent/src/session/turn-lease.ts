@@ -15,12 +15,15 @@ export interface Lease {
   readonly signal: AbortSignal;
   /** Gives it back; a second time does nothing. */
   release(): Promise<void>;
+  /** Leaves it to another replica, which takes it at once for the same turn; nobody else does before it is stale. */
+  leave(): Promise<void>;
 }
 
 /** Gives out leases. */
 export interface TurnLeases {
   /**
-   * Takes the lease of a conversation. One whose holder stopped refreshing it (a crash) is taken over after `staleMs`.
+   * Takes the lease of a conversation. One whose holder stopped refreshing it (a crash) is taken over after `staleMs`;
+   * that of the same turn, which its holder has left, at once.
    * @throws RpcError ABORTED while another turn is in progress; the signal's reason when it aborts.
    */
   acquire(key: string, turnId: string, signal: AbortSignal): Promise<Lease>;
@@ -74,6 +77,14 @@ async function take(
   if (first.value.instance === holder.instance) {
     return orInProgress(unlessLost(bucket.update(key, holder, first.revision)));
   }
+  // A turn is one replica's, then another's: its former holder stores nothing more.
+  if (first.value.turnId === holder.turnId) {
+    const revision = await unlessLost(bucket.update(key, holder, first.revision));
+    if (revision !== undefined) return revision;
+    // Its last refresh was on its way.
+    signal.throwIfAborted();
+    return take(bucket, key, holder, times, signal);
+  }
   // Clocks differ between machines, so a stale lease is known by watching it, not by its time.
   const patience = performance.now() + times.staleMs;
   while (performance.now() < patience) {
@@ -120,14 +131,21 @@ function hold({ bucket, key, holder, times, onReleased }: Held, taken: number): 
     );
   }
 
+  /** False when it was before. */
+  async function end(): Promise<boolean> {
+    if (released) return false;
+    released = true;
+    clearInterval(timer);
+    await refreshing;
+    onReleased();
+    return true;
+  }
+
   return {
     signal: lost.signal,
+    leave: async () => void (await end()),
     async release() {
-      if (released) return;
-      released = true;
-      clearInterval(timer);
-      await refreshing;
-      onReleased();
+      if (!(await end())) return;
       // What cannot be deleted now expires.
       if (!lost.signal.aborted) await bucket.delete(key, revision).catch(() => undefined);
     },

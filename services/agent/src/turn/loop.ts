@@ -9,6 +9,7 @@ import { type Owner, ownerOf, sessionKey } from "../session/owner.ts";
 import type { TurnLeases } from "../session/turn-lease.ts";
 import { callsOf, joinSteps, STEP_BREAK, sumUsage, turnsOf } from "../session/turns.ts";
 import { createToolList, type ToolCatalogue, type ToolList } from "../tools/catalogue.ts";
+import { goesOnElsewhere, type TurnPlace, type TurnProgress, unmovable } from "./progress.ts";
 import { type TakenStep, takeStep, type TurnEvent } from "./step.ts";
 import type { ToolRunner } from "./tools.ts";
 
@@ -46,32 +47,46 @@ export interface TurnSettings {
 const MAX_CALLS = 16;
 
 /**
- * Runs a turn. What it stores tells the same story as its events.
- * @throws RpcError NOT_FOUND (no such session of this caller), ABORTED (a turn is in progress), UNAVAILABLE or
+ * Runs a turn, or goes on with one that another replica left. What it stores tells the same story as its events.
+ * @throws RpcError NOT_FOUND (no such session of this caller), ABORTED (a turn is in progress, or the one to go on with is over), UNAVAILABLE or
  * FAILED_PRECONDITION (no model answers), RESOURCE_EXHAUSTED (too many steps); the reason of the context's signal.
  */
 export async function* runTurn(
   deps: TurnDependencies,
   { sessionId, message }: ChatRequest,
   ctx: CallContext,
+  progress: TurnProgress = unmovable,
 ): AsyncGenerator<TurnEvent, void, undefined> {
   const owner = ownerOf(ctx.caller);
-  const begun = sessionId === "" ? deps.sessions.begin(owner) : undefined;
-  const turnId = deps.newTurnId();
-  const lease = await deps.leases.acquire(sessionKey(owner, begun?.id ?? sessionId), turnId, ctx.signal);
+  const { from } = progress;
+  const begun = from || sessionId !== "" ? undefined : deps.sessions.begin(owner);
+  const turnId = from?.turnId ?? deps.newTurnId();
+  const lease = await deps.leases.acquire(
+    sessionKey(owner, from?.sessionId ?? begun?.id ?? sessionId),
+    turnId,
+    ctx.signal,
+  );
   try {
     const begin = async (found: OpenSession): Promise<OpenSession> => {
       await closeInterrupted(found);
       await found.append(turnId, { $case: "userMessage", value: { text: message } });
       return found;
     };
-    const session = await (begun ? begin(begun) : goOn(deps.sessions, owner, sessionId, begin));
+    const session = await (from
+      ? reopen(deps.sessions, owner, from)
+      : begun
+        ? begin(begun)
+        : goOn(deps.sessions, owner, sessionId, begin));
     if (begun) deps.observer.sessionCreated(session);
     const signal = AbortSignal.any([ctx.signal, lease.signal]);
     let outcome: { reason: string } | "completed" = { reason: "the caller left" };
     try {
-      yield { $case: "started", value: { sessionId: session.id, turnId } };
-      yield* steps(deps, { session, turnId, ctx, signal });
+      const turn = { session, turnId, ctx, signal, progress };
+      if (!from) {
+        progress.reached(placeOf(turn, 0));
+        yield { $case: "started", value: { sessionId: session.id, turnId } };
+      }
+      yield* steps(deps, turn);
       const response = responseOf(session, turnId);
       await session.append(turnId, {
         $case: "turnCompleted",
@@ -85,10 +100,11 @@ export async function* runTurn(
       if (outcome !== "completed") outcome = { reason: error instanceof RpcError ? error.message : "internal error" };
       throw error;
     } finally {
-      if (outcome !== "completed") await fail(deps, session, turnId, outcome.reason);
+      if (outcome !== "completed" && !goesOnElsewhere(ctx.signal)) await fail(deps, session, turnId, outcome.reason);
     }
   } finally {
-    await lease.release();
+    // Between one replica and the next no other turn may come.
+    await (goesOnElsewhere(ctx.signal) ? lease.leave() : lease.release());
   }
 }
 
@@ -97,19 +113,26 @@ interface Turn {
   readonly turnId: string;
   readonly ctx: CallContext;
   readonly signal: AbortSignal;
+  readonly progress: TurnProgress;
+}
+
+function placeOf({ session, turnId }: Turn, taken: number): TurnPlace {
+  return { sessionId: session.id, turnId, steps: taken };
 }
 
 async function* steps(deps: TurnDependencies, turn: Turn): AsyncGenerator<TurnEvent, void, undefined> {
-  const { session, turnId, signal } = turn;
+  const { session, turnId, signal, progress } = turn;
   const { maxSteps, contextCharacters, instructions } = deps.settings;
   const list = holdsScope(turn.ctx.caller, "plugins:call") ? deps.catalogue.current() : createToolList([]);
-  let spoke = false;
-  for (let number = 1; number <= maxSteps; number++) {
+  const taken = progress.from ? (turnsOf(session.entries).at(-1)?.steps ?? []) : [];
+  let spoke = taken.some(({ text }) => text !== "");
+  for (let number = taken.length + 1; number <= maxSteps; number++) {
     const toolUse = number === maxSteps ? "none" : "auto";
     const messages = contextOf(session.entries, list.nameOf, contextCharacters);
     const request = { instructions, messages, tools: list.tools, toolUse, signal } as const;
     const { text, requested, usage }: TakenStep = yield* takeStep(deps.model, request, spoke ? STEP_BREAK : "");
     signal.throwIfAborted();
+    progress.passed();
     spoke ||= text !== "";
     const planned =
       toolUse === "none" ? [] : requested.map((call, index) => plan(call, `${turnId}_${number}_${index}`, list, index));
@@ -151,10 +174,11 @@ function plan(
 /** Runs the calls of one step side by side, and stores and tells their results in the order of the calls. */
 async function* callTools(
   deps: TurnDependencies,
-  { session, turnId, ctx, signal }: Turn,
+  turn: Turn,
   step: number,
   planned: readonly PlannedCall[],
 ): AsyncGenerator<TurnEvent, void, undefined> {
+  const { session, turnId, ctx, signal, progress } = turn;
   for (const { call } of planned) yield { $case: "toolCall", value: call };
   const running = planned.map(({ call, refusal }) => {
     if (refusal !== undefined) return Promise.resolve({ ...call, error: refusal });
@@ -163,9 +187,10 @@ async function* callTools(
   });
   // One that fails while an earlier one is awaited is still looked at, below.
   for (const each of running) each.catch(() => undefined);
-  for (const each of running) {
+  for (const [index, each] of running.entries()) {
     const done = await each;
     await session.append(turnId, { $case: "toolResult", value: done });
+    if (index === running.length - 1) progress.reached(placeOf(turn, step));
     yield { $case: "toolResult", value: done };
   }
 }
@@ -184,6 +209,20 @@ async function goOn(
     if (!lostRace(error)) throw error;
   }
   return begin(await sessions.open(owner, id));
+}
+
+/** The conversation of a turn that another replica left, as the log has it. */
+async function reopen(
+  sessions: SessionLog,
+  owner: Owner,
+  { sessionId, turnId, steps }: TurnPlace,
+): Promise<OpenSession> {
+  const session = await sessions.open(owner, sessionId);
+  const turn = turnsOf(session.entries).at(-1);
+  if (turn?.id === turnId && turn.outcome === "open" && turn.steps.length === steps) return session;
+  throw new RpcError(StatusCode.ABORTED, "The turn is over meanwhile: read the session for what became of it", {
+    reason: "TURN_OVER",
+  });
 }
 
 /** Ends a turn that a crash left open, so that the new one has a conversation in order before it. */

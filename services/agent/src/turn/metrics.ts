@@ -2,6 +2,7 @@
 // has chosen, never what a model or a person said.
 import { Counter, Gauge, Histogram, type Registry, SECONDS } from "@warren/service";
 import type { ModelProvider } from "../model/provider.ts";
+import { isMove } from "./progress.ts";
 import type { TurnEvent } from "./step.ts";
 import type { ToolRunner } from "./tools.ts";
 
@@ -57,7 +58,8 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
           yield event;
         }
       } catch (error) {
-        outcome = "failed";
+        // One that goes on at another replica is counted there.
+        if (!isMove(error)) outcome = "failed";
         throw error;
       } finally {
         active.dec();

@@ -7,6 +7,7 @@ import { createSessionLog, type EntryContent } from "../../src/session/log.ts";
 import { createTurnLeases } from "../../src/session/turn-lease.ts";
 import { createToolList } from "../../src/tools/catalogue.ts";
 import { runTurn, type TurnDependencies } from "../../src/turn/loop.ts";
+import type { TurnProgress } from "../../src/turn/progress.ts";
 import type { TurnEvent } from "../../src/turn/step.ts";
 import type { ToolRunner } from "../../src/turn/tools.ts";
 import { memoryState } from "./memory-state.ts";
@@ -87,7 +88,8 @@ export function turnsWith(
     state,
     sessions,
     told,
-    run: (message: string, sessionId = "", ctx: CallContext = context()) => runTurn(deps, { sessionId, message }, ctx),
+    run: (message: string, sessionId = "", ctx: CallContext = context(), progress?: TurnProgress) =>
+      runTurn(deps, { sessionId, message }, ctx, progress),
   };
 }
 

@@ -79,3 +79,21 @@ test("waiting for a lease ends with the caller", async () => {
   );
   await assert.rejects(waiting, reason);
 });
+
+test("a lease that was left is taken at once for the same turn, and by nobody else before it is stale", async () => {
+  const bucket = memoryBucket<LeaseHolder>();
+  const [here, there, third] = ["here", "there", "third"].map((instance) =>
+    createTurnLeases(bucket, instance, { refreshMs: 10, staleMs: 60_000 }),
+  );
+  const left = await here?.acquire("k", "t1", never);
+  await left?.leave();
+  await left?.release();
+  assert.equal(bucket.values.get("k")?.value.turnId, "t1");
+  const other = third?.acquire("k", "t2", never) ?? Promise.resolve();
+  const refused = assert.rejects(other, inProgress);
+  const taken = await there?.acquire("k", "t1", never);
+  assert.equal(bucket.values.get("k")?.value.instance, "there");
+  await refused;
+  await taken?.release();
+  assert.equal(bucket.values.size, 0);
+});
