@@ -4,7 +4,7 @@ import { contractRoutes } from "./edge/routes.ts";
 import { type Mesh, type MeshLog, statusName } from "@warren/mesh";
 import { DecisionTrail, type Health, type Registry } from "@warren/service";
 import { methods } from "@warren/contract";
-import type { Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 import { type GatewayConfig, grpcPortOf } from "./config.ts";
 import { Admission } from "./edge/admission.ts";
 import { backendOf } from "./edge/backend.ts";
@@ -39,6 +39,7 @@ import { LocalTrust, readLocalToken } from "./identity/local-trust.ts";
 import { SessionVerifier } from "./identity/sessions.ts";
 import { Authenticator } from "./identity/token.ts";
 import { ProofMemory, SharedProofs } from "./identity/used-proofs.ts";
+import { ClusterStore } from "./limits/cluster-store.ts";
 import { type Limiter, memoryLimiter, RedisLimiter } from "./limits/limiter.ts";
 import { LiveGateways } from "./limits/live-gateways.ts";
 import type { Policy } from "./limits/policy.ts";
@@ -71,7 +72,7 @@ export interface GatewayDependencies {
   readonly health: Pick<Health, "check" | "report" | "ready">;
   readonly log: MeshLog;
   /** A client made by `connectRedis`; absent: limits are counted in memory. */
-  readonly redis: Redis | undefined;
+  readonly redis: Redis | Cluster | undefined;
   /** Longest wait for a decision of Redis, in milliseconds; default 20. */
   readonly redisTimeoutMs?: number;
   /** The software's version. */
@@ -289,7 +290,7 @@ async function openLimiter(
   const store = new RedisStore(redis, { timeoutMs, onRoundTrip: metrics.roundTrip });
   const limiter = new RedisLimiter({
     policy,
-    store,
+    store: redis instanceof Cluster ? new ClusterStore(store) : store,
     log,
     onDegraded: (degraded) => metrics.limiterDegraded.set(degraded ? 1 : 0),
     onDecided: metrics.decidedBy,

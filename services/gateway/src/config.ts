@@ -73,9 +73,14 @@ export const gatewayConfig = z.object({
     .meta({ env: "WARREN_HTTP_DRAIN_DELAY_MS" }),
   redisUrl: z
     .string()
-    .regex(/^(redis|rediss|unix):\/\//, "use redis://, rediss:// or unix:///path")
+    .regex(
+      /^(rediss?(\+cluster)?|unix):\/\//,
+      "use redis://, rediss:// or unix:///path; of a cluster redis+cluster:// or rediss+cluster:// and members by commas",
+    )
     .optional()
-    .describe("Where limits are counted; absent: in this process's memory")
+    .describe(
+      "Where limits are counted: redis://, rediss://, unix:///path, or members of a Redis Cluster: redis+cluster://one:6379,two:6379; absent: in this process's memory",
+    )
     .meta({ env: "WARREN_REDIS_URL" }),
   redisPasswordFile: z
     .string()

@@ -124,6 +124,16 @@ export function correct(limit: Limit, reading: Reading, now: number, from: numbe
 }
 
 /**
+ * Takes back the cost of a request of the time `from`, as if it had never been: of a bucket only what has not drained since, which is
+ * the least that the level may be higher for it. So a refund never lets more through than the limit does.
+ */
+export function refund(limit: Limit, reading: Reading, now: number, from: number): Reading {
+  const drained = limit.algorithm === "bucket" ? ((now - from) * limit.limit) / limit.periodMicros : 0;
+  const amount = Math.max(0, limit.cost - Math.max(0, drained));
+  return amount > 0 ? correct(limit, reading, now, from, -amount) : reading;
+}
+
+/**
  * Leases out up to `want`: never more than the reserve in two slots, hence in any stretch of {@link LEASE_MICROS}, to
  * however many gateways; and no more than half of what is left, so that those without a lease get theirs.
  */

@@ -17,10 +17,15 @@ export interface Hold {
   end(refund: boolean): void;
 }
 
+/** One limit of a request, and when it was counted, on the clock of the server that did. */
+export interface Spent {
+  readonly limit: KeyedLimit;
+  readonly from: number;
+}
+
 interface Held {
   readonly id: string;
-  readonly limits: readonly KeyedLimit[];
-  readonly from: number;
+  readonly spent: readonly Spent[];
   readonly store: LimitStore;
 }
 
@@ -41,18 +46,18 @@ export class Holds {
     return limits.some(({ limit }) => limit.holdMicros > 0) ? `${this.#prefix}-${(this.#next++).toString(36)}` : "";
   }
 
-  /** @param limits Those that the request was counted against. @param from When, on the store's clock. */
-  open(id: string, limits: readonly KeyedLimit[], from: number, store: LimitStore): Hold | undefined {
-    const holding = limits.filter(({ limit }) => limit.holdMicros > 0);
+  /** @param spent The limits that the request was counted against. */
+  open(id: string, spent: readonly Spent[], store: LimitStore): Hold | undefined {
+    const holding = spent.filter(({ limit: { limit } }) => limit.holdMicros > 0);
     if (id === "" || holding.length === 0) return undefined;
-    const held: Held = { id, limits: holding, from, store };
+    const held: Held = { id, spent: holding, store };
     this.#held.add(held);
     let tokens: number | undefined;
     return {
       used: (amount) => void (tokens = amount),
       end: (refund) => {
         if (!this.#held.delete(held)) return;
-        for (const keyed of holding) end(held, keyed, tokens ?? (refund ? 0 : keyed.limit.cost));
+        for (const each of holding) end(held, each, tokens ?? (refund ? 0 : each.limit.limit.cost));
       },
     };
   }
@@ -66,12 +71,12 @@ export class Holds {
   }
 
   #keep(): void {
-    for (const { id: hold, limits, from, store } of this.#held)
-      for (const limit of limits) store.run({ kind: "keep", limit, hold, from }).catch(ignore);
+    for (const { id: hold, spent, store } of this.#held)
+      for (const { limit, from } of spent) store.run({ kind: "keep", limit, hold, from }).catch(ignore);
   }
 }
 
-function end({ id: hold, from, store }: Held, limit: KeyedLimit, used: number): void {
+function end({ id: hold, store }: Held, { limit, from }: Spent, used: number): void {
   const place = limit.limit.algorithm === "concurrency";
   store.run(place ? { kind: "release", limit, hold } : { kind: "settle", limit, hold, from, used }).catch(ignore);
 }

@@ -4,6 +4,7 @@
 -- ARGV: the operations, one after the other:
 --   d <n> <hold>, then n times <key> <spec> <cost>: decides one request. p: the same, and spends nothing.
 --   g <key> <spec> <want> <returned> <from>: takes back what a lease of that time left, and leases up to so much.
+--   r <key> <spec> <from> <cost>: takes back what a request of that time spent, as far as it has not drained.
 --   s <key> <spec> <member> <from> <reserved> <used>: sets right what was reserved.
 --   x <key> <member>: gives a place back. k <key> <spec> <member>: keeps a place or a reservation for its time again.
 -- A key is its index in KEYS; a spec is Limit.spec. Reply: the time; of d and p, for each limit, allowed, remaining, reset,
@@ -218,6 +219,13 @@ local function run(keys, args)
       reply[size + 2] = math.max(0, math.floor(c.most - c.used + EPSILON))
       reply[size + 3] = math.ceil(c.reset)
       i = i + 6
+    elseif op == "r" then
+      local spec = parse(args[i + 2])
+      local c = counter_of(tonumber(args[i + 1]), spec)
+      local from, amount = tonumber(args[i + 3]), tonumber(args[i + 4])
+      if spec.kind == "b" then amount = amount - math.max(0, (now - from) * spec.limit / spec.period) end
+      if amount > 0 then correct(spec, c, now, from, -amount) end
+      i = i + 5
     elseif op == "s" then
       local index, spec = tonumber(args[i + 1]), parse(args[i + 2])
       local c = counter_of(index, spec)

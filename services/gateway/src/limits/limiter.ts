@@ -185,7 +185,7 @@ export class RedisLimiter implements Limiter {
     const asked = limits.filter((_, i) => taken[i] === undefined);
     const hold = this.#holds.nameFor(asked);
     try {
-      const { now, decisions } = await this.#store.run({ kind: "decide", limits: asked, hold });
+      const { now, times, decisions } = await this.#store.run({ kind: "decide", limits: asked, hold });
       this.#deps.onDecided?.("redis");
       const denied = denialsOf(decisions).length > 0;
       if (denied) for (const each of taken) if (each) putBack(each);
@@ -195,8 +195,10 @@ export class RedisLimiter implements Limiter {
       }
       let next = 0;
       const all = taken.flatMap((each) => each?.decision ?? decisions[next++] ?? []);
-      const spent = denied ? [] : asked.filter((_, i) => decisions[i]?.allowed);
-      return { ...outcomeOf(all, limits, true), hold: this.#holds.open(hold, spent, now, this.#store) };
+      const spent = asked.flatMap((limit, i) =>
+        !denied && decisions[i]?.allowed ? { limit, from: times?.[i] ?? now } : [],
+      );
+      return { ...outcomeOf(all, limits, true), hold: this.#holds.open(hold, spent, this.#store) };
     } catch {
       // Counted by the breaker, which tells the log once.
       return this.#alone(limits, guarded);
@@ -220,8 +222,10 @@ function decideInMemory(store: MemoryStore, limits: readonly KeyedLimit[], holds
   const hold = holds?.nameFor(limits) ?? "";
   const { now, decisions } = store.apply({ kind: "decide", limits, hold, peek: holds === undefined });
   const outcome = outcomeOf(decisions, limits, false);
-  const spent = outcome.verdict === "allowed" ? limits.filter((_, i) => decisions[i]?.allowed) : [];
-  return { ...outcome, hold: holds?.open(hold, spent, now, store) };
+  const spent = limits.flatMap((limit, i) =>
+    outcome.verdict === "allowed" && decisions[i]?.allowed ? { limit, from: now } : [],
+  );
+  return { ...outcome, hold: holds?.open(hold, spent, store) };
 }
 
 function outcomeOf(decisions: readonly LimitDecision[], limits: readonly KeyedLimit[], shared: boolean): LimitOutcome {

@@ -1,5 +1,5 @@
 // Counters in this process's memory: for a gateway without Redis, and for one whose Redis is down.
-import { type Counter, correct, EPSILON, lease, read, type Reading, retryAfter, spend } from "./algorithms.ts";
+import { type Counter, correct, EPSILON, lease, read, type Reading, refund, retryAfter, spend } from "./algorithms.ts";
 import type { KeyedLimit } from "./policy.ts";
 import {
   type Decide,
@@ -9,6 +9,7 @@ import {
   type LimitStore,
   type Operation,
   type Outcome,
+  type Refund,
   reservation,
   type Settle,
 } from "./store.ts";
@@ -48,6 +49,9 @@ export class MemoryStore implements LimitStore {
         return { now, decisions: this.#decide(operation, now), granted: 0 };
       case "grant":
         return this.#grant(operation, now);
+      case "refund":
+        this.#refund(operation, now);
+        break;
       case "settle":
         this.#settle(operation, now);
         break;
@@ -107,6 +111,10 @@ export class MemoryStore implements LimitStore {
       granted,
       decisions: [{ limit, allowed: true, remaining: remainingOf(reading), resetMs, retryMs: 0 }],
     };
+  }
+
+  #refund({ limit: keyed, from }: Refund, now: number): void {
+    this.#keep(keyed.key, refund(keyed.limit, this.#read(keyed, now), now, from), now);
   }
 
   #settle({ limit: keyed, hold, from, used }: Settle, now: number): void {

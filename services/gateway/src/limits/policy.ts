@@ -68,6 +68,8 @@ const WIDE: ReadonlySet<string> = new Set(["global", "endpoint", "class", "tenan
 /** A quota from which on a single caller's limit is leased as well: one who uses it is worth no round trip for each request. */
 const GENEROUS = 10_000;
 const DEFAULT_TOKENS = 1000;
+/** Of the IPv6 networks that are counted together. */
+const WIDEST_PREFIX = 48;
 
 /**
  * A policy from what a file holds.
@@ -122,10 +124,17 @@ export function limitsFor(policy: Policy, subject: LimitSubject): KeyedLimit[] {
   for (const limit of policy.limits) {
     if (limit.classes !== undefined && !limit.classes.has(subject.limitClass)) continue;
     const who = sharerOf(limit, subject);
-    // In a cluster, keys with the same text in braces lie together.
-    if (who !== undefined) met.push({ limit, key: `warren:limit:{${who}}:${limit.name}:${limit.version}` });
+    if (who !== undefined) met.push({ limit, key: keyOf(limit, who, subject) });
   }
   return met;
+}
+
+/** In a cluster, keys with the same text in braces lie together: so do all networks of one address, for one call. */
+function keyOf({ name, version }: Limit, who: string, { address }: LimitSubject): string {
+  const wide = address !== undefined && who.startsWith("ip ") ? networkKey(address, WIDEST_PREFIX) : undefined;
+  return wide === undefined
+    ? `warren:limit:{${who}}:${name}:${version}`
+    : `warren:limit:{ip ${wide}}:${who}:${name}:${version}`;
 }
 
 /** With whom a request shares a limit; undefined: it does not meet it. */

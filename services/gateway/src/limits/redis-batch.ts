@@ -21,6 +21,11 @@ export class Batch {
         args.push("g", this.#key(limit), limit.limit.spec, String(want), String(returned), String(from));
         break;
       }
+      case "refund": {
+        const { limit, from } = operation;
+        args.push("r", this.#key(limit), limit.limit.spec, String(from), String(limit.limit.cost));
+        break;
+      }
       case "settle": {
         const { limit, hold, from, used } = operation;
         const { spec, cost } = limit.limit;

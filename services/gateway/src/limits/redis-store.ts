@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import type { Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
+import { hashTag } from "./hash-tag.ts";
 import { Batch, Reply } from "./redis-batch.ts";
 import type { KeyedLimit } from "./policy.ts";
 import type { LimitDecision, LimitStore, Operation, Outcome } from "./store.ts";
@@ -41,20 +42,25 @@ export interface RedisStoreOptions {
 
 /**
  * Counters in a Redis that answers; errors pass to the caller, who has a breaker. What is asked for in the same turn of the
- * event loop shares a round trip.
+ * event loop shares a round trip; in a cluster, what lies in the same slot. There a request's limits must lie in one:
+ * {@link ClusterStore} sees to that.
  */
 export class RedisStore implements LimitStore {
-  readonly #redis: Redis;
-  readonly #timeoutMs: number;
+  readonly #redis: Redis | Cluster;
+  /** Longest wait for an outcome, in milliseconds. */
+  readonly timeoutMs: number;
   readonly #onRoundTrip: (operations: number, seconds: number) => void;
   /** Servers before 7.0, and those whose operator forbids it, have no functions: a cached script does the same there. */
   #mode: "function" | "script" = "function";
   #waiting: Waiting[] = [];
   #loading: Promise<void> | undefined;
 
-  constructor(redis: Redis, { timeoutMs = DECISION_TIMEOUT_MS, onRoundTrip = () => {} }: RedisStoreOptions = {}) {
+  constructor(
+    redis: Redis | Cluster,
+    { timeoutMs = DECISION_TIMEOUT_MS, onRoundTrip = () => {} }: RedisStoreOptions = {},
+  ) {
     this.#redis = redis;
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
     this.#onRoundTrip = onRoundTrip;
   }
 
@@ -69,9 +75,15 @@ export class RedisStore implements LimitStore {
     return this.#loading;
   }
 
-  /** Fails unless the server answers, has the code and takes writes. */
+  /** Fails unless the server (of a cluster: each primary, for all slots) answers, has the code and takes writes. */
   async probe(): Promise<void> {
-    await within(this.#timeoutMs, this.#call(new Batch()));
+    const whole = this.#servers().map(async (server) => {
+      await this.#call(new Batch(), server);
+      if (!(this.#redis instanceof Cluster)) return;
+      const info = String(await server.call("CLUSTER", "INFO"));
+      if (!info.includes("cluster_state:ok")) throw new Error("The cluster is down: some slots have no primary");
+    });
+    await within(this.timeoutMs, Promise.all(whole));
   }
 
   /** What the limits say of one request that holds nothing. */
@@ -90,7 +102,21 @@ export class RedisStore implements LimitStore {
   #flush(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (let i = 0; i < waiting.length; i += MOST_IN_BATCH) void this.#send(waiting.slice(i, i + MOST_IN_BATCH));
+    for (const together of this.#bySlot(waiting))
+      for (let i = 0; i < together.length; i += MOST_IN_BATCH) void this.#send(together.slice(i, i + MOST_IN_BATCH));
+  }
+
+  #bySlot(waiting: readonly Waiting[]): Iterable<readonly Waiting[]> {
+    return this.#redis instanceof Cluster
+      ? Map.groupBy(waiting, ({ operation }) => hashTag(operation)).values()
+      : [waiting];
+  }
+
+  #servers(): readonly Redis[] {
+    if (!(this.#redis instanceof Cluster)) return [this.#redis];
+    const primaries = this.#redis.nodes("master");
+    if (primaries.length === 0) throw new Error("No primary of the cluster answers");
+    return primaries;
   }
 
   async #send(waiting: readonly Waiting[]): Promise<void> {
@@ -98,7 +124,7 @@ export class RedisStore implements LimitStore {
     for (const { operation } of waiting) batch.add(operation);
     const before = performance.now();
     try {
-      const reply = new Reply(await within(this.#timeoutMs, this.#call(batch)));
+      const reply = new Reply(await within(this.timeoutMs, this.#call(batch)));
       for (const { operation, span, resolve } of waiting) {
         span?.end();
         resolve(reply.next(operation));
@@ -113,29 +139,30 @@ export class RedisStore implements LimitStore {
     }
   }
 
-  async #call(batch: Batch): Promise<number[]> {
+  async #call(batch: Batch, server: Redis | Cluster = this.#redis): Promise<number[]> {
     try {
-      return await this.#once(batch);
+      return await this.#once(batch, server);
     } catch (error) {
       if (!NO_CODE.test((error as Error).message)) throw error;
       await this.load();
-      return await this.#once(batch);
+      return await this.#once(batch, server);
     }
   }
 
-  #once({ keys, args }: Batch): Promise<number[]> {
+  #once({ keys, args }: Batch, server: Redis | Cluster): Promise<number[]> {
     const [command, code] = this.#mode === "function" ? ["FCALL", library] : ["EVALSHA", scriptHash];
-    return this.#redis.call(command, code, keys.length, ...keys, ...args) as Promise<number[]>;
+    return server.call(command, code, keys.length, ...keys, ...args) as Promise<number[]>;
   }
 
   async #load(): Promise<void> {
+    const servers = this.#servers();
     try {
-      await this.#redis.call("FUNCTION", "LOAD", "REPLACE", functionCode);
+      await Promise.all(servers.map((server) => server.call("FUNCTION", "LOAD", "REPLACE", functionCode)));
       this.#mode = "function";
     } catch (error) {
       if (!/unknown command|NOPERM/i.test((error as Error).message)) throw error;
       this.#mode = "script";
-      await this.#redis.call("SCRIPT", "LOAD", script);
+      await Promise.all(servers.map((server) => server.call("SCRIPT", "LOAD", script)));
     }
   }
 

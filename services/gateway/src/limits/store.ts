@@ -41,6 +41,13 @@ export interface Settle {
   readonly used: number;
 }
 
+/** Takes back what a request spent at `from`, which another limit denied after all. Of a limit that holds nothing. */
+export interface Refund {
+  readonly kind: "refund";
+  readonly limit: KeyedLimit;
+  readonly from: number;
+}
+
 /** Gives a place back. */
 export interface Release {
   readonly kind: "release";
@@ -56,11 +63,13 @@ export interface Keep {
   readonly from: number;
 }
 
-export type Operation = Decide | Grant | Settle | Release | Keep;
+export type Operation = Decide | Grant | Refund | Settle | Release | Keep;
 
 /** What came of an operation. Times are the store's, in microseconds since 1970. */
 export interface Outcome {
   readonly now: number;
+  /** Of a `decide` that several servers answered: each limit's own time, in place of `now`. */
+  readonly times?: readonly number[];
   /** Of `decide`, in the order of its limits; of `grant`: where the limit stands. */
   readonly decisions: readonly LimitDecision[];
   /** Of `grant`. */

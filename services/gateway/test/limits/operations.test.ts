@@ -141,7 +141,7 @@ test("Redis and memory agree on any run of operations, to the last digit", async
   const met = limits.map((entry) =>
     keyed(entry, "unit" in entry || entry.algorithm === "concurrency" ? 40 : undefined),
   );
-  const [a, b, c, d, , f] = met as [KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit];
+  const [a, b, c, d, e, f] = met as [KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit, KeyedLimit];
   const ids = fc.integer({ min: 0, max: 5 });
   const operation = fc.oneof(
     {
@@ -149,6 +149,7 @@ test("Redis and memory agree on any run of operations, to the last digit", async
       arbitrary: fc.record({ kind: fc.constant("decide"), id: ids, among: fc.subarray(met, { minLength: 1 }) }),
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant("grant"), id: ids, want: fc.nat(20), returned: fc.nat(5) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("refund"), id: ids }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("settle"), id: ids, used: fc.nat(300) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("release"), id: ids }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("keep"), id: ids }) },
@@ -173,11 +174,19 @@ test("Redis and memory agree on any run of operations, to the last digit", async
             ? [{ kind: "decide", limits: step.among, hold: `h${unique++}` }]
             : step.kind === "grant"
               ? [a, b].map((limit) => ({ kind: "grant", limit, want: step.want, returned: step.returned, from: now }))
-              : step.kind === "settle"
-                ? [d, f].map((limit) => ({ kind: "settle", limit, hold: known.hold, from: known.at, used: step.used }))
-                : step.kind === "release"
-                  ? [{ kind: "release", limit: c, hold: known.hold }]
-                  : [c, d].map((limit) => ({ kind: "keep", limit, hold: known.hold, from: known.at }));
+              : step.kind === "refund"
+                ? [a, b, e].map((limit) => ({ kind: "refund", limit, from: known.at }))
+                : step.kind === "settle"
+                  ? [d, f].map((limit) => ({
+                      kind: "settle",
+                      limit,
+                      hold: known.hold,
+                      from: known.at,
+                      used: step.used,
+                    }))
+                  : step.kind === "release"
+                    ? [{ kind: "release", limit: c, hold: known.hold }]
+                    : [c, d].map((limit) => ({ kind: "keep", limit, hold: known.hold, from: known.at }));
         // All in one turn, hence in one round trip.
         const outcomes = await Promise.all(operations.map((each) => store.run(each)));
         now = outcomes[0]?.now ?? 0;
