@@ -283,6 +283,40 @@ test("one of each: no budget that would keep a node from being emptied, state on
   assert.ok(!JSON.stringify(chart.get("StatefulSet", "warren-nats")).includes("--routes"));
 });
 
+test("every setting of every service can be given by the chart's values", { skip }, async () => {
+  const root = join(import.meta.dirname, "../..");
+  const settingsOf = (file: string): string[] =>
+    [...readFileSync(join(root, file), "utf8").matchAll(/\benv: "([A-Z0-9_]+)"/g)].map(([, name = ""]) => name);
+  const common = settingsOf("packages/service/src/config.ts");
+  assert.ok(common.includes("WARREN_LOG_LEVEL"), "settings are read out of the sources");
+  for (const service of SERVICES) {
+    // By a field of the pod.
+    const names = [...common, ...settingsOf(`services/${service}/src/config.ts`)].filter(
+      (name) => name !== "WARREN_INSTANCE_ID",
+    );
+    const wanted = Object.fromEntries(names.map((name) => [name, `value of ${name}`]));
+    const chart = await render("default", `services.${service}.env=${JSON.stringify(wanted)}`);
+    const rendered = environmentOf(deployment(chart, service));
+    assert.deepEqual(Object.fromEntries(names.map((name) => [name, rendered[name]])), wanted, service);
+  }
+});
+
+test(
+  "where clients reach the gateway is a value of its own, and a Redis Cluster an address like another",
+  { skip },
+  async () => {
+    const env = async (...settings: string[]): Promise<Record<string, string>> =>
+      environmentOf(deployment(await render("default", ...settings), "gateway"));
+    assert.equal((await env())["WARREN_HTTP_PUBLIC_URL"], undefined);
+    const named = await env(
+      'services.gateway.publicUrl="https://warren.example.org"',
+      'redis.external.url="rediss+cluster://one.data:6379,two.data:6379"',
+    );
+    assert.equal(named["WARREN_HTTP_PUBLIC_URL"], "https://warren.example.org");
+    assert.equal(named["WARREN_REDIS_URL"], "rediss+cluster://one.data:6379,two.data:6379");
+  },
+);
+
 test(
   "NATS and Redis of one's own: none is installed, existing Secrets are used, nothing is made",
   { skip },

@@ -89,6 +89,9 @@ WARREN_HTTP_PORT: "8080"
 WARREN_GRPC_PORT: "8081"
 WARREN_HTTP_ALLOWED_HOSTS: {{ include "warren.allowedHosts" .root | quote }}
 WARREN_HTTP_ALLOWED_ORIGINS: {{ join "," $settings.allowedOrigins | quote }}
+{{- with $settings.publicUrl }}
+WARREN_HTTP_PUBLIC_URL: {{ . | quote }}
+{{- end }}
 WARREN_HTTP_TRUST_PROXY: {{ join "," $settings.trustProxy | quote }}
 WARREN_HTTP_DRAIN_DELAY_MS: {{ mul 1000 (int $settings.preStopSeconds) | quote }}
 WARREN_REDIS_URL: {{ include "warren.redisUrl" .root | quote }}

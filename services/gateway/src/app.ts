@@ -171,7 +171,7 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const server = createServer({ config, hosts, contexts, admission, unknown, log, active, upgrades, headersTimeoutMs });
   const { app, stopping } = server;
   followDecisions(app, { admission, trail, keyUse });
-  serveSessions(app, { mesh, admission, log });
+  serveSessions(app, { mesh, admission, log, publicUrl: config.publicUrl });
   serveLimits(app, {
     source,
     limiter,

@@ -13,6 +13,7 @@ import { BODY_LIMIT, isJson, parseJsonBody, unsupportedMediaType } from "./json-
 import type { UnknownRoutes } from "./not-found.ts";
 import { type Problem, PROBLEM_TYPE, problemOf, unavailable } from "./problem.ts";
 import { serveRepresentations } from "./representation.ts";
+import { boundQuietConnections } from "./quiet-connections.ts";
 import type { RequestContexts } from "./request-context.ts";
 import { asksForWebSocket, type Upgrades } from "./websocket/upgrades.ts";
 
@@ -114,6 +115,7 @@ export function createServer(deps: ServerDependencies): HttpServer {
       const server = createHttpServer(options, serve);
       upgrades.attach(server, serve);
       server.maxConnections = config.maxConnections;
+      boundQuietConnections(server, config.maxConnections);
       // An expectation nobody knows is no reason not to answer.
       server.on("checkExpectation", serve);
       return server;

@@ -13,6 +13,7 @@ import { AUTHENTICATED_SCOPE } from "../identity/authorize.ts";
 import type { Identity, SessionIdentity } from "../identity/identity.ts";
 import { SESSION_COOKIE } from "../identity/sessions.ts";
 import type { Admission } from "./admission.ts";
+import { authorityOf } from "./host-check.ts";
 import { badRequest, Problem } from "./problem.ts";
 import type { RoutePolicy } from "./routes.ts";
 
@@ -20,6 +21,8 @@ export interface SessionDependencies {
   readonly mesh: Pick<Mesh, "call">;
   readonly admission: Pick<Admission, "of">;
   readonly log: Pick<MeshLog, "warn">;
+  /** Where browsers reach the gateway, if a proxy calls it by another name. */
+  readonly publicUrl?: string | undefined;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
@@ -37,11 +40,13 @@ const LONGEST_AGENT = 256;
 export function serveSessions(app: FastifyInstance, deps: SessionDependencies): void {
   const { mesh, admission, log, now = Date.now } = deps;
   const renewing = new Set<string>();
+  const publicOrigin = deps.publicUrl === undefined ? undefined : new URL(deps.publicUrl).origin;
 
   app.addHook("onRequest", async (request, reply) => {
     const identity = request.routeOptions.config?.policy?.unlimited ? undefined : admission.of(request).identity;
     const session = identity?.session;
     if (!session) return;
+    assertOwnPage(request, publicOrigin);
     if (!SAFE_METHODS.has(request.method)) assertMeant(request, session);
     if (request.routeOptions.url === sessionTemplate) return;
     const rotates = now() - session.rotatedAt >= ROTATE_MS;
@@ -115,6 +120,22 @@ function assertMeant(request: FastifyRequest, { csrfHash }: SessionIdentity): vo
   throw new Problem(403, {
     code: "CSRF_TOKEN_MISSING",
     detail: "A change with the session cookie needs X-CSRF-Token, with the csrfToken of GET /v1/session",
+  });
+}
+
+/**
+ * Pages that the configuration names may call with a token of theirs, never with the cookie: a sibling's page (of the same site) would have
+ * it sent along, and a WebSocket, which begins with GET, asks for no CSRF token and lets every origin read.
+ * @throws Problem 403.
+ */
+function assertOwnPage({ raw }: FastifyRequest, publicOrigin: string | undefined): void {
+  const origin = raw.headers.origin?.toLowerCase();
+  const authority = authorityOf(raw);
+  if (origin === undefined || origin === publicOrigin) return;
+  if (origin === `https://${authority}` || origin === `http://${authority}`) return;
+  throw new Problem(403, {
+    code: "ORIGIN_NOT_ALLOWED",
+    detail: "Only the gateway's own pages may use the session cookie: send a token in Authorization",
   });
 }
 

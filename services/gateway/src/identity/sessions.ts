@@ -64,14 +64,23 @@ export class SessionVerifier {
     throw new Unauthenticated();
   }
 
+  /** Whether a session is still open, whatever its cookie is by now. */
+  holds(id: string): boolean {
+    return isOpen(this.#sessions.get(id), this.#now());
+  }
+
   #isGood(session: ConsoleSession | undefined, presented: Buffer): boolean {
     const now = this.#now();
     const newest = same(session?.hash, presented);
     const previous = same(session?.previousHash, presented);
-    if (!session || session.revokedAt !== undefined || now >= session.expiresAt || now >= session.idleExpiresAt)
-      return false;
+    if (!isOpen(session, now)) return false;
     return newest || (previous && now - session.rotatedAt <= GRACE_MS);
   }
+}
+
+function isOpen(session: ConsoleSession | undefined, now: number): session is ConsoleSession {
+  if (!session || session.revokedAt !== undefined) return false;
+  return now < session.expiresAt && now < session.idleExpiresAt;
 }
 
 function same(hash: string | undefined, presented: Buffer): boolean {

@@ -88,12 +88,14 @@ export class Authenticator {
   }
 
   /** Whether an identity still holds: looked up every time, so that a revocation holds from the moment it is known. */
-  inForce({ device, family, credential, expiresAt }: Identity): boolean {
-    const { revocations, credentials } = this.#deps;
+  inForce({ device, family, credential, expiresAt, session }: Identity): boolean {
+    const { revocations, credentials, sessions } = this.#deps;
     const revoked =
       (device !== undefined && revocations.get(device) !== undefined) ||
       (family !== undefined && revocations.get(`family.${family}`) !== undefined) ||
       (credential !== undefined && !credentials.holds(credential));
+    // A session that was ended takes its streams and WebSockets along.
+    if (session !== undefined && !sessions.holds(session.id)) return false;
     return !revoked && expiresAt > this.#now();
   }
 

@@ -42,7 +42,7 @@ export function connectRedis(url: string, password?: string): Redis | Cluster {
   if (protocol === "unix:") return new Redis({ ...options, path: decodeURIComponent(pathname) });
   if (protocol === "redis:" || protocol === "rediss:") return new Redis(url, options);
   throw new Error(
-    `The Redis address has the scheme ${protocol}: use redis://, rediss://, redis+cluster://, rediss+cluster:// or unix:///path`,
+    `The Redis address has the scheme ${protocol}: use redis://, rediss:// or unix:///path; of a cluster redis+cluster:// or rediss+cluster://`,
   );
 }
 

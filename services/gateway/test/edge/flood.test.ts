@@ -4,10 +4,11 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { status as Code } from "@grpc/grpc-js";
+import { waitUntil } from "@warren/testing";
 import { GrpcTestClient } from "../grpc/support.ts";
 import { raw, startGateway } from "../support.ts";
 
@@ -19,7 +20,7 @@ test(`${IDLE} idle connections do not keep anybody from being served`, async (t)
   const files = mostOpenFiles();
   if (files < IDLE + OTHER_FILES)
     return t.skip(`a process may open ${files} files here: raise it to ${IDLE + OTHER_FILES} with ulimit -n`);
-  const { port, call } = await startGateway(t, { config: { maxConnections: IDLE + 10 } });
+  const { port, call } = await startGateway(t, { config: { maxConnections: 2 * IDLE } });
   const before = process.memoryUsage().rss;
   await openIdle(t, port);
   const kib = (process.memoryUsage().rss - before) / 1024 / IDLE;
@@ -34,9 +35,17 @@ test("connections beyond the bound are refused, and those within it go on; HTTP 
   const { port, grpcAddress, call } = await startGateway(t, { config: { maxConnections: 5 } });
   const grpcPort = Number(grpcAddress.split(":").at(-1));
   for (const each of [port, grpcPort]) {
-    const sockets = Array.from({ length: 5 }, () => connect(each, "127.0.0.1"));
+    const sockets: Socket[] = [];
     t.after(() => sockets.forEach((socket) => socket.destroy()));
-    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    while (sockets.length < 5) {
+      const socket = connect(each, "127.0.0.1");
+      sockets.push(socket);
+      await once(socket, "connect");
+      if (each !== port) continue;
+      // Those who ask for nothing would be ended before anybody is refused.
+      socket.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      await once(socket, "data");
+    }
     const more = connect(each, "127.0.0.1");
     more.resume();
     more.on("error", () => undefined);
@@ -46,6 +55,35 @@ test("connections beyond the bound are refused, and those within it go on; HTTP 
   }
   let status = 0;
   while (status !== 200) ({ status } = await call("GET", "/health/live").catch(() => ({ status: 0 })));
+});
+
+test("connections that ask for nothing leave room for those who ask, however many there are", async (t) => {
+  const { port, call } = await startGateway(t, { config: { maxConnections: 20 } });
+  // Has asked once: it is left alone.
+  const asked = connect(port, "127.0.0.1");
+  t.after(() => asked.destroy());
+  asked.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await once(asked, "data");
+  asked.resume();
+  const sockets: Socket[] = [];
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  for (let i = 0; i < 60; i += 1) {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    sockets.push(socket);
+    await once(socket, "connect");
+    if (i % 10 === 9) assert.equal((await call("GET", "/health/live")).status, 200, `${i + 1} idle`);
+  }
+  await waitUntil("The end of the oldest", 5_000, () =>
+    Promise.resolve(sockets.filter(({ closed }) => closed).length >= 50 || undefined),
+  );
+  assert.equal(asked.closed, false);
+  assert.deepEqual(
+    sockets.slice(-9).map(({ closed }) => closed),
+    Array.from({ length: 9 }, () => false),
+    "the youngest stay",
+  );
 });
 
 test("bytes that are no gRPC end their connection alone", async (t) => {
