@@ -42,6 +42,8 @@ export interface Scenario {
   readonly limits: "open" | "policy";
   /** The time whose p99 the profile's objective is about. */
   readonly trend: string;
+  /** How many requests that time spans, one after the other; the objective is for each. Default: 1. */
+  readonly requests?: number;
   /** Why it cannot run against this mesh; undefined: it can. */
   unavailable?(environment: Environment): Promise<string | undefined> | string | undefined;
   prepare(environment: Environment): Promise<Prepared>;

@@ -10,6 +10,17 @@ export interface ZonedTime {
   readonly text: string;
 }
 
+/** What is made once for each zone: a formatter takes some 20 KiB outside the heap, which the collector does not see in time. */
+interface Zone {
+  readonly name: string;
+  readonly parts: Intl.DateTimeFormat;
+  readonly human: Intl.DateTimeFormat;
+}
+
+/** There are some 600 names of zones; who asks for more than this at once is served all the same. */
+const MOST_ZONES = 64;
+const zones = new Map<string, Zone>();
+
 /**
  * Describes a moment in a time zone.
  *
@@ -17,32 +28,41 @@ export interface ZonedTime {
  * @throws RangeError when there is no such zone; the message says what a zone looks like.
  */
 export function describeTime(moment: Date, timezone: string): ZonedTime {
-  const zone = checkZone(timezone);
-  const parts = partsOf(moment, zone);
+  const { name, parts: format, human } = zoneOf(timezone);
+  const parts = Object.fromEntries(format.formatToParts(moment).map(({ type, value }) => [type, value]));
   const utcOffset = parts["timeZoneName"] === "GMT" ? "+00:00" : (parts["timeZoneName"] ?? "").replace("GMT", "");
   const { year, month, day, hour, minute, second } = parts;
-  const human = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short", timeZone: zone });
   return {
     iso: `${year}-${month}-${day}T${hour}:${minute}:${second}${utcOffset}`,
-    timezone: zone,
+    timezone: name,
     utcOffset,
-    text: `It is ${human.format(moment)} in ${zone} (UTC${utcOffset}).`,
+    text: `It is ${human.format(moment)} in ${name} (UTC${utcOffset}).`,
   };
 }
 
-function partsOf(moment: Date, timeZone: string): Record<string, string> {
-  const format = new Intl.DateTimeFormat("en-US", {
-    timeZone,
-    hourCycle: "h23",
-    year: "numeric",
-    month: "2-digit",
-    day: "2-digit",
-    hour: "2-digit",
-    minute: "2-digit",
-    second: "2-digit",
-    timeZoneName: "longOffset",
-  });
-  return Object.fromEntries(format.formatToParts(moment).map(({ type, value }) => [type, value]));
+function zoneOf(timezone: string): Zone {
+  const known = zones.get(timezone);
+  if (known) return known;
+  const name = checkZone(timezone);
+  const zone: Zone = {
+    name,
+    parts: new Intl.DateTimeFormat("en-US", {
+      timeZone: name,
+      hourCycle: "h23",
+      year: "numeric",
+      month: "2-digit",
+      day: "2-digit",
+      hour: "2-digit",
+      minute: "2-digit",
+      second: "2-digit",
+      timeZoneName: "longOffset",
+    }),
+    human: new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short", timeZone: name }),
+  };
+  const [oldest] = zones.keys();
+  if (zones.size >= MOST_ZONES && oldest !== undefined) zones.delete(oldest);
+  zones.set(timezone, zone);
+  return zone;
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { mock, test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -74,4 +74,12 @@ test("a moment is described with the offset of that moment", () => {
     assert.equal(time.timezone, zone);
     assert.equal(Date.parse(time.iso), Date.parse(moment));
   }
+});
+
+test("what a zone needs is made once: thousands of calls take no more memory than one", (t) => {
+  const made = mock.method(Intl, "DateTimeFormat");
+  t.after(() => made.mock.restore());
+  const moments = Array.from({ length: 1000 }, (_, i) => describeTime(new Date(i * 3_600_000), "Asia/Tokyo").iso);
+  assert.equal(new Set(moments).size, 1000);
+  assert.ok(made.mock.callCount() <= 3, `${made.mock.callCount()} formatters`);
 });
