@@ -10,7 +10,9 @@ import { Health } from "./health.ts";
 import { createLog, type Logger } from "./log.ts";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import { type ProbeAnswer, type ProbeServer, serveProbes } from "./probe-server.ts";
-import { isDisabled, startTelemetry, type Telemetry } from "./telemetry.ts";
+import type { LogPush } from "./otlp-logs.ts";
+import { standardOutput } from "./standard-output.ts";
+import { isDisabled, startLogPush, startTelemetry, type Telemetry } from "./telemetry.ts";
 import { telemetryHandlers } from "./telemetry-handlers.ts";
 
 /** What a service gets to start with. */
@@ -53,14 +55,26 @@ const EX_CONFIG = 78;
 export async function runService<S extends ConfigSchema>(setup: ServiceSetup<S>): Promise<void> {
   const config = readConfig(setup);
   const instanceId = config.instanceId ?? randomUUID();
-  const log = createLog({ service: setup.name, instanceId, level: config.logLevel });
+  const push = await startLogPush({ service: setup.name, instanceId, version: VERSION, env: environment() });
+  const destination = push ? { write: printedAnd(push) } : standardOutput();
+  const log = createLog({ service: setup.name, instanceId, level: config.logLevel, destination });
+  let code = 0;
   try {
     await run(setup, config, instanceId, log);
-    process.exit(0);
   } catch (err) {
     log.fatal({ err }, "The service could not start or stop in order");
-    process.exit(1);
+    code = 1;
   }
+  await push?.stop();
+  process.exit(code);
+}
+
+function printedAnd(push: LogPush): (line: string) => void {
+  const printed = standardOutput();
+  return (line) => {
+    printed.write(line);
+    push.write(line);
+  };
 }
 
 async function run<S extends ConfigSchema>(

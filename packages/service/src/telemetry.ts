@@ -5,6 +5,7 @@ import { type Resource, resourceFromAttributes } from "@opentelemetry/resources"
 import { BatchSpanProcessor, type ReadableSpan, type SpanProcessor } from "@opentelemetry/sdk-trace";
 import type { Registry } from "prom-client";
 import type { Environment } from "./config.ts";
+import type { LogPush } from "./otlp-logs.ts";
 import type { MetricsPush } from "./otlp-metrics.ts";
 import { SpanStore } from "./span-store.ts";
 import { IdGenerator } from "./tracing/ids.ts";
@@ -46,12 +47,25 @@ export interface TelemetryOptions {
   readonly registry?: Registry;
 }
 
+/**
+ * The push of this process's log lines; undefined unless `OTEL_LOGS_EXPORTER` is `otlp`: lines are printed in any case, and where a
+ * collector reads them there, it would have them twice. Where to: `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`.
+ */
+export async function startLogPush(options: Omit<TelemetryOptions, "registry">): Promise<LogPush | undefined> {
+  if (options.env["OTEL_LOGS_EXPORTER"] !== "otlp" || isDisabled(options.env)) return undefined;
+  const { pushLogs } = await import("./otlp-logs.ts");
+  return pushLogs(attributesOf(options));
+}
+
+function attributesOf({ service, instanceId, version }: Omit<TelemetryOptions, "registry" | "env">) {
+  return { "service.name": service, "service.instance.id": instanceId, "service.version": version };
+}
+
 const METRICS_INTERVAL_MS = 60_000;
 
 /** Starts telemetry for this process: one tracer provider and one context manager, before anything makes a span. */
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
-  const { service, instanceId, version, env, registry } = options;
-  const attributes = { "service.name": service, "service.instance.id": instanceId, "service.version": version };
+  const { env, registry } = options;
   const spans = new SpanStore();
   if (isDisabled(env)) return { spans, recordForeignSpan: () => undefined, shutdown: () => Promise.resolve() };
   /** Beside the store, which needs no more than the finished span. */
@@ -65,7 +79,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     spans.add(span);
     for (const processor of processors) processor.onEnd(span);
   };
-  const resource = resourceFromAttributes(attributes);
+  const resource = resourceFromAttributes(attributesOf(options));
   const push = await startPush(resource, env, registry);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { buffer } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { RpcError } from "@warren/mesh";
@@ -105,6 +108,30 @@ test("a service", async (t) => {
       secrets.getSecret({ name: "a" }, { timeoutMs: 1000 }),
       (error: RpcError) => error instanceof RpcError,
     );
+  });
+
+  await t.test("pushes its lines to a collector to the last one, where it is told to", async (t) => {
+    const bodies: Buffer[] = [];
+    const collector = createServer((request, response) => {
+      void buffer(request).then((body) => {
+        if (request.url === "/v1/logs") bodies.push(body);
+        response.end();
+      });
+    });
+    await once(collector.listen(0, "127.0.0.1"), "listening");
+    t.after(() => {
+      collector.close();
+      collector.closeAllConnections();
+    });
+    const { port } = collector.address() as AddressInfo;
+    const otlp = { OTEL_LOGS_EXPORTER: "otlp", OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
+    const tiny = start(t, environmentOf(nats, otlp));
+    await ready(tiny);
+    tiny.child.kill("SIGTERM");
+    assert.deepEqual(await tiny.ended, { code: 0, signal: null });
+    const sent = Buffer.concat(bodies);
+    for (const line of ["Wired", "Ready", "Stopped"]) assert.ok(sent.includes(line), line);
+    assert.ok(!sent.includes("hunter2"));
   });
 
   await t.test("answers probes: live from the start, ready when it serves, not ready while it stops", async (t) => {
