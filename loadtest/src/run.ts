@@ -67,7 +67,7 @@ async function beside(prepared: Prepared, load: () => Promise<Arrived>): Promise
 
 function judge(scenario: Scenario, { objectives }: Profile, recorder: Recorder, arrived: Arrived): Verdict[] {
   const p99 = recorder.trends[scenario.trend]?.p99 ?? Number.POSITIVE_INFINITY;
-  const mostMs = objectives.p99Ms * (scenario.requests ?? 1);
+  const mostMs = objectives.p99Ms * (scenario.times ?? 1);
   const errors = recorder.iterations === 0 ? 1 : recorder.failed / recorder.iterations;
   const dropped = arrived.dropped / Math.max(1, arrived.started + arrived.dropped);
   return [

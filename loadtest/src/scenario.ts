@@ -42,8 +42,11 @@ export interface Scenario {
   readonly limits: "open" | "policy";
   /** The time whose p99 the profile's objective is about. */
   readonly trend: string;
-  /** How many requests that time spans, one after the other; the objective is for each. Default: 1. */
-  readonly requests?: number;
+  /**
+   * How many times the objective it may take: what spans several requests, or has processes start beside it on the machine that answers,
+   * is not one request. Default: 1.
+   */
+  readonly times?: number;
   /** Why it cannot run against this mesh; undefined: it can. */
   unavailable?(environment: Environment): Promise<string | undefined> | string | undefined;
   prepare(environment: Environment): Promise<Prepared>;

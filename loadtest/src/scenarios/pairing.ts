@@ -15,7 +15,8 @@ export const pairing: Scenario = {
   rate: 5,
   limits: "open",
   trend: "pairing",
-  requests: 3,
+  // Asked for, found by the operator, completed.
+  times: 3,
   prepare({ target, recorder }) {
     const post = async <T>(path: string, body: object, token: string | null): Promise<T> => {
       const { status, text } = await target.request("POST", path, { body, token });

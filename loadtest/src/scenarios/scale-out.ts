@@ -12,6 +12,8 @@ export const scaleOut: Scenario = {
   rate: 100,
   limits: "open",
   trend: "tool call",
+  // A host starts every few seconds, with a core of its own for a second: the aim here is that no request fails.
+  times: 3,
   unavailable: ({ stack }) => (stack ? undefined : "hosts are added only to a mesh of its own"),
   async prepare(environment) {
     const calls = await toolCall.prepare(environment);
