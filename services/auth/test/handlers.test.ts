@@ -183,10 +183,10 @@ test("whoever is refused is told the same, whatever was wrong; the event tells w
     });
   }
   assert.equal(answers.size, 1);
-  const reasons = events.flatMap(({ type, event }) =>
-    type === "PairingRefused" && "reason" in event ? [event.reason] : [],
-  );
-  assert.deepEqual(reasons, ["wrong_code", "wrong_signature", "unknown", "used", "expired"]);
+  const reasons = (): string[] =>
+    events.flatMap(({ type, event }) => (type === "PairingRefused" && "reason" in event ? [String(event.reason)] : []));
+  await waitUntil("Every event", 5000, () => reasons().length === attempts.length || undefined);
+  assert.deepEqual(reasons(), ["wrong_code", "wrong_signature", "unknown", "used", "expired"]);
 });
 
 test("after a wrong code the device is told how long to wait, and then succeeds", async (t) => {

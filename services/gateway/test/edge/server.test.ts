@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Agent, request as httpRequest } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { RpcError, StatusCode } from "@warren/mesh";
 import { waitUntil } from "@warren/testing";
@@ -86,9 +86,15 @@ test("while it is being told to load balancers, a stop still serves", async (t) 
 
 test("connections over the bound are turned away, and those within it are served", async (t) => {
   const { call, port } = await startGateway(t, { config: { maxConnections: 3 } });
-  const open = Array.from({ length: 3 }, () => connect(port, "127.0.0.1"));
+  const open: Socket[] = [];
   t.after(() => open.forEach((socket) => socket.destroy()));
-  await Promise.all(open.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  // Each asks for something before the next comes: of those that have not, half of the bound may be open.
+  for (let i = 0; i < 3; i++) {
+    const socket = connect(port, "127.0.0.1");
+    open.push(socket);
+    socket.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await new Promise((resolve) => socket.once("data", resolve));
+  }
   await waitUntil("The bound", 5000, () =>
     call("GET", "/health/live").then(
       () => undefined,
