@@ -19,6 +19,7 @@ export type { ServedKey } from "./server.ts";
 export { bytesCodec, type Codec, jsonCodec, protoCodec } from "./state/codec.ts";
 export { type Change, type Entry, Kv, lostRace } from "./state/kv.ts";
 export type { KvCache } from "./state/kv-cache.ts";
+export type { KvView } from "./state/kv-view.ts";
 export type { Log, LogContent } from "./state/log.ts";
 export type { ObjectBucket } from "./state/objects.ts";
 export { encodeStatus, RpcError, StatusCode, type StatusDetails, statusName } from "./status.ts";

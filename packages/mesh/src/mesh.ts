@@ -15,10 +15,12 @@ import { Inbox } from "./inbox.ts";
 import { LoadShedding } from "./load-shedding.ts";
 import type { MeshLoad, MeshOptions } from "./mesh-options.ts";
 import { MessageWriter } from "./message-writer.ts";
+import { accountOf, foreignApi, hasReaders, RECORDS, type StateName } from "./policy/names.ts";
 import { type ServicePolicy, services, type StateSpec, state } from "./policy/policy.ts";
 import { type ServedKey, Server } from "./server.ts";
 import type { Codec } from "./state/codec.ts";
 import { assertSafeReplicas, openJetStream, type StateDependencies } from "./state/jetstream.ts";
+import { KvView } from "./state/kv-view.ts";
 import { Kv } from "./state/kv.ts";
 import { Log } from "./state/log.ts";
 import { ObjectBucket } from "./state/objects.ts";
@@ -27,8 +29,6 @@ import { typedClient } from "./typed-client.ts";
 
 /** How long calls in flight may go on during a drain, in milliseconds. */
 const DRAIN_GRACE_MS = 25_000;
-
-type StateName = keyof typeof state;
 
 /** Joins a mesh as one of its services. */
 export async function connectMesh(options: MeshOptions): Promise<Mesh> {
@@ -79,7 +79,8 @@ export class Mesh {
   readonly #policy: ServicePolicy;
   readonly #replicas: number;
   readonly #contractOf: typeof methodContract;
-  #js: JetStreamClient | undefined;
+  /** JetStream by the account that is asked. */
+  readonly #js = new Map<string, JetStreamClient>();
 
   constructor(connection: Connection, options: MeshOptions) {
     const { service, seed, trusted } = options.credentials;
@@ -115,7 +116,7 @@ export class Mesh {
       interceptors: options.interceptors?.server ?? [],
       observer: options.observer,
     });
-    const durable = new DurableEvents({ service, policy, connection, log: options.log, state: () => this.#state() });
+    const durable = new DurableEvents({ service, policy, connection, log: options.log, state: () => this.#state(RECORDS) });
     this.#durable = durable;
     this.auditLog = durable.auditLog.bind(durable);
     this.deadLetters = durable.deadLetters.bind(durable);
@@ -218,19 +219,30 @@ export class Mesh {
     return this.#signer.assert(caller);
   }
 
-  /** A bucket of keys and values that the policy names. */
+  /** A bucket of keys and values that this service owns. @throws Error when the policy gives it to another. */
   async kv<T>(name: StateName, codec: Codec<T>): Promise<Kv<T>> {
-    return Kv.open(this.#spec(name, "kv"), this.#owns(name), codec, this.#state());
+    const spec = this.#spec(name, "kv");
+    if (accountOf(name) !== this.name)
+      throw new Error(`The state ${name} is another service's: open a view of it (kvView)`);
+    return Kv.open(spec, hasReaders(name), codec, this.#state(this.name));
   }
 
-  /** A stream of append-only logs that the policy names. */
+  /** A bucket of another service, to read. @throws Error when the policy does not let this service read it. */
+  async kvView<T>(name: StateName, codec: Codec<T>): Promise<KvView<T>> {
+    const spec = this.#spec(name, "kv");
+    if (!this.#policy.reads.includes(name)) throw new Error(`The policy does not let ${this.name} read ${name}`);
+    return KvView.open(spec, codec, this.#state(accountOf(name)));
+  }
+
+  /** A stream of append-only logs that this service owns. */
   async log<T>(name: StateName, codec: Codec<T>): Promise<Log<T>> {
-    return Log.open(this.#spec(name, "stream"), codec, this.#state());
+    return Log.open(this.#spec(name, "stream"), codec, this.#state(accountOf(name)));
   }
 
-  /** A bucket of objects that the policy names. */
+  /** A bucket of objects that this service owns; or another's, to store into. */
   async objects(name: StateName): Promise<ObjectBucket> {
-    return ObjectBucket.open(this.#spec(name, "objects"), this.#owns(name), this.#state());
+    const owner = accountOf(name);
+    return ObjectBucket.open(this.#spec(name, "objects"), owner === this.name, this.#state(owner));
   }
 
   /** Leaves the queue groups, so that other replicas get the calls; for maintenance, and by itself when the event loop lags. */
@@ -270,13 +282,11 @@ export class Mesh {
     return spec;
   }
 
-  #owns(name: StateName): boolean {
-    return this.#policy.owns.includes(name);
-  }
-
-  #state(): StateDependencies {
+  #state(account: string): StateDependencies {
     assertSafeReplicas(this.#connection.nats.info?.version, this.#replicas);
-    this.#js ??= openJetStream(this.#connection);
-    return { connection: this.#connection, js: this.#js, replicas: this.#replicas };
+    const own = account === this.name;
+    const js = this.#js.get(account) ?? openJetStream(this.#connection, own ? undefined : foreignApi(account));
+    this.#js.set(account, js);
+    return { connection: this.#connection, js, replicas: this.#replicas };
   }
 }

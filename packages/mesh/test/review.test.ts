@@ -119,7 +119,7 @@ test("one entry that cannot be read hides no other", async (t) => {
   const [auth, gateway] = await Promise.all([nats.connect("auth"), nats.connect("gateway")]);
   const raw = await auth.kv("auth_revocations", { encode: (text: string) => Buffer.from(text), decode: String });
   await raw.put("bad", "{not json");
-  const revocations = await gateway.kv("auth_revocations", jsonCodec<{ at: number }>());
+  const revocations = await gateway.kvView("auth_revocations", jsonCodec<{ at: number }>());
   const cache = await revocations.cached();
   t.after(() => cache.close());
   await raw.put("good", '{"at":1}');

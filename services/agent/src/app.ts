@@ -47,7 +47,7 @@ export async function createAgent({ mesh, log, models, settings, registry }: Age
     mesh.log("agent_sessions", protoCodec(SessionEntry)),
     mesh.kv("agent_session_index", protoCodec(Session)),
     mesh.kv("agent_turns", jsonCodec<LeaseHolder>()),
-    mesh.kv("plugin_status", protoCodec(PluginStatus)).then((bucket) => bucket.cached()),
+    mesh.kvView("plugin_status", protoCodec(PluginStatus)).then((bucket) => bucket.cached()),
   ]);
   const sessions = createSessionLog(entries);
   const catalogue = createToolCatalogue(statuses);

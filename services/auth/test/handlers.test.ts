@@ -318,7 +318,7 @@ test("a revoked device gets no more tokens, gateways hear of it, and revoking it
   const { client, as, operator, clock, nats, events } = harness;
   const { grant } = await harness.pair();
   const gateway = await nats.connect("gateway");
-  const revocations = await gateway.kv("auth_revocations", jsonCodec<{ revokedAt: number }>());
+  const revocations = await gateway.kvView("auth_revocations", jsonCodec<{ revokedAt: number }>());
   const heard = (async () => {
     for await (const change of revocations.watch()) if (change !== "caught-up") return change;
     return undefined;

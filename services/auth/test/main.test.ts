@@ -54,7 +54,7 @@ test("the service starts, serves, shows the code where it is told to, and stops 
   const grant = await client.completePairing({ id, code, signature, totp: "" }, options);
 
   const token = (await readFile(file, "utf8")).trim();
-  const credentials = await gateway.kv("auth_credentials", jsonCodec<CredentialRecord>());
+  const credentials = await gateway.kvView("auth_credentials", jsonCodec<CredentialRecord>());
   assert.equal((await credentials.get(token.split("_")[1] ?? ""))?.value.principal, "operator");
   for (const secret of [token, grant.accessToken, grant.refreshToken]) assert.ok(!auth.output().includes(secret));
 

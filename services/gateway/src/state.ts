@@ -29,13 +29,13 @@ export interface GatewayState {
 /** Opens the state. Resolves when every copy is complete: from then on no token is judged by half of it. */
 export async function openState(mesh: Mesh): Promise<GatewayState> {
   type Bucket = "auth_keys" | "auth_credentials" | "auth_revocations" | "auth_sessions";
-  const watch = async <T>(name: Bucket): Promise<KvCache<T>> => (await mesh.kv(name, jsonCodec<T>())).cached();
+  const watch = async <T>(name: Bucket): Promise<KvCache<T>> => (await mesh.kvView(name, jsonCodec<T>())).cached();
   const [keys, credentials, revocations, sessions, plugins, packages, configBucket] = await Promise.all([
     watch<SigningKey>("auth_keys"),
     watch<Credential>("auth_credentials"),
     watch<object>("auth_revocations"),
     watch<ConsoleSession>("auth_sessions"),
-    mesh.kv("plugin_status", protoCodec(PluginStatus)).then((bucket) => bucket.cached()),
+    mesh.kvView("plugin_status", protoCodec(PluginStatus)).then((bucket) => bucket.cached()),
     mesh.objects("plugin_packages"),
     mesh.kv("gateway_config", bytesCodec),
   ]);

@@ -1,6 +1,5 @@
 // A durable consumer: replicas of a service share a place in a stream of events. What fails comes again, later and
 // later; what fails too often becomes a dead letter; meanwhile the others go on.
-import { AckPolicy, DeliverPolicy, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import { context } from "@opentelemetry/api";
 import type { Msg } from "@nats-io/transport-node";
 import type { MeshLog } from "../connection.ts";
@@ -8,7 +7,7 @@ import { awaitCreation, operate, type StateDependencies } from "../state/jetstre
 import { RpcError, StatusCode, statusName } from "../status.ts";
 import { contextFrom } from "../telemetry.ts";
 import { bury, type DeadLetterBox } from "./dead-letters.ts";
-import { Delivery } from "./delivery.ts";
+import { ACK_WAIT_MS, Delivery } from "./delivery.ts";
 import { AnyEvent, type EventMeta } from "./event.ts";
 import { matchesPattern } from "./event-names.ts";
 import { pull } from "./pull.ts";
@@ -25,8 +24,6 @@ export interface ConsumeOptions {
   readonly backoffMs?: readonly number[];
   /** Events that this replica handles at once. Default 8. Only 1, on one replica, keeps their order. */
   readonly concurrency?: number;
-  /** Where a consumer that is new begins: at the oldest event that is kept (default), or at the next one. */
-  readonly from?: "beginning" | "now";
 }
 
 /** What the handler of a durable consumer learns beside the event. */
@@ -54,11 +51,10 @@ export interface ConsumerPlan extends Required<ConsumeOptions> {
   readonly deadLetters: DeadLetterBox;
 }
 
-/** How much longer than the handler's time the server waits, in milliseconds: the answer must still reach it. */
-const ACK_SLACK_MS = 1000;
+/** How often the server is told that an event is being handled, in milliseconds: one word may be lost. */
+const WORKING_MS = ACK_WAIT_MS / 3;
 /** How long to wait before trying a consumer again that could not be reached, in milliseconds. */
 const RETRY_MS = 250;
-const NS_PER_MS = 1_000_000;
 
 export class DurableConsumer {
   readonly #plan: ConsumerPlan;
@@ -75,10 +71,10 @@ export class DurableConsumer {
     this.#log = log;
   }
 
-  /** Starts a consumer, waiting up to 30 s for its stream. */
+  /** Starts a consumer, waiting up to 30 s for the owner of its stream to make its place there. */
   static async start(plan: ConsumerPlan, deps: StateDependencies, log: MeshLog): Promise<DurableConsumer> {
     const consumer = new DurableConsumer(plan, deps, log);
-    await awaitCreation(plan.stream, () => consumer.#ensure());
+    await awaitCreation(plan.stream, () => consumer.#find());
     consumer.#workers = Array.from({ length: plan.concurrency }, () => consumer.#work());
     return consumer;
   }
@@ -135,12 +131,14 @@ export class DurableConsumer {
     const signal = AbortSignal.any([timeUp.signal, this.#cut.signal]);
     const meta = { subject: event.subject, key: event.key, deliveries: count, sequence, storedAt, signal };
     const timer = setTimeout(() => timeUp.abort(), ackWaitMs);
+    const working = setInterval(() => delivery.working(), WORKING_MS);
     const within = contextFrom(delivery.traceparent);
     try {
       // A handler that does not heed its signal is left behind: others wait for the place.
       await Promise.race([context.with(within, async () => handler(event, meta)), rejection(signal, ackWaitMs)]);
     } finally {
       clearTimeout(timer);
+      clearInterval(working);
     }
   }
 
@@ -163,12 +161,12 @@ export class DurableConsumer {
     return backoffMs[Math.min(count, backoffMs.length) - 1] ?? 0;
   }
 
-  /** One for all workers: waits a moment, then sees to it that the consumer is there. */
+  /** One for all workers: waits a moment, and says so when there is no place to take events from. */
   #recover(): Promise<void> {
     this.#recovering ??= (async () => {
       await pause(RETRY_MS, this.#stop.signal);
       if (this.#deps.connection.up && !this.#stop.signal.aborted)
-        await this.#ensure().catch((err: unknown) =>
+        await this.#find().catch((err: unknown) =>
           this.#log.debug({ consumer: this.#plan.name, err }, "A durable consumer cannot be reached"),
         );
       this.#recovering = undefined;
@@ -176,29 +174,11 @@ export class DurableConsumer {
     return this.#recovering;
   }
 
-  #ensure(): Promise<void> {
-    const { stream, name, ackWaitMs, from } = this.#plan;
+  #find(): Promise<unknown> {
+    const { stream, name } = this.#plan;
     return operate(this.#deps, `Opening the consumer ${name}`, async () => {
       const { consumers } = await this.#deps.js.jetstreamManager(false);
-      const settings = {
-        ack_wait: (ackWaitMs + ACK_SLACK_MS) * NS_PER_MS,
-        // Counted here: the server only stops delivering, and would leave the event behind with nobody told.
-        max_deliver: -1,
-        // Events that wait for their next delivery must not keep others back; what is in hand is bounded by the pulls.
-        max_ack_pending: -1,
-      };
-      const found = await consumers.info(stream, name).catch((error: unknown) => {
-        if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.ConsumerNotFound) return undefined;
-        throw error;
-      });
-      if (!found)
-        await consumers.add(stream, {
-          durable_name: name,
-          ack_policy: AckPolicy.Explicit,
-          deliver_policy: from === "now" ? DeliverPolicy.New : DeliverPolicy.All,
-          ...settings,
-        });
-      else if (found.config.ack_wait !== settings.ack_wait) await consumers.update(stream, name, settings);
+      return consumers.info(stream, name);
     });
   }
 }

@@ -2,7 +2,6 @@
 import { headers } from "@nats-io/transport-node";
 import type { StateDependencies } from "../state/jetstream.ts";
 import type { Delivery } from "./delivery.ts";
-import type { EventStream } from "./event-stream.ts";
 import { store } from "./store.ts";
 
 /** The event's own subject. */
@@ -18,7 +17,6 @@ export const DELIVERIES_HEADER = "Warren-Deliveries";
 
 /** Where a consumer's dead letters go. */
 export interface DeadLetterBox {
-  readonly stream: EventStream;
   readonly subject: string;
   /** The consumer's name on the wire. */
   readonly consumer: string;
@@ -39,5 +37,5 @@ export function bury(delivery: Delivery, status: string, box: DeadLetterBox, dep
   // Not all headers of the original: some are orders to JetStream.
   if (delivery.traceparent) carried.set("traceparent", delivery.traceparent);
   const id = `${stream}.${sequence}.${storedAt.getTime()}.${box.consumer}`;
-  return store(box.stream, { subject: box.subject, data: message.data, headers: carried, id }, deps);
+  return store("dead_letters", { subject: box.subject, data: message.data, headers: carried, id }, deps);
 }

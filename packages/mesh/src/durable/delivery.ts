@@ -4,6 +4,11 @@ import type { Msg } from "@nats-io/transport-node";
 import type { Connection } from "../connection.ts";
 import { header, headersOf } from "../headers.ts";
 
+/**
+ * How long the server waits for a word on what it delivered, in milliseconds; then it delivers again. Short, so that what a
+ * process had in hand when it died comes to another soon: whoever works on goes on saying so.
+ */
+export const ACK_WAIT_MS = 5000;
 const NS_PER_MS = 1_000_000;
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<…>.<time>.<pending>`; with domain and account hash there are more. */
 const SHORT_FORM = 9;
@@ -40,6 +45,11 @@ export class Delivery {
     } catch {
       return undefined;
     }
+  }
+
+  /** It is being handled: the server waits on. */
+  working(): void {
+    this.#answer("+WPI");
   }
 
   /** It is handled. */

@@ -1,11 +1,11 @@
-// What one service does with the streams of events: store, consume, read, and keep those it owns there.
+// What one service does with the records, the streams of events: store, consume, read, and keep those it owns there.
 import type { Connection, MeshLog } from "../connection.ts";
-import { consumerName, deadLetterSubject } from "../policy/permissions.ts";
+import { consumerName, deadLetterSubject } from "../policy/names.ts";
 import type { ServicePolicy } from "../policy/policy.ts";
 import type { StateDependencies } from "../state/jetstream.ts";
 import { type ConsumeOptions, type DeliveryHandler, DurableConsumer } from "./consumer.ts";
 import { assertStored } from "./event-names.ts";
-import { EventStream, type EventStreamName, type StreamRight } from "./event-stream.ts";
+import { EventStream } from "./event-stream.ts";
 import { auditPage, type DeadLetter, deadLetterPage, type PageOptions, type StoredEvent } from "./records.ts";
 import { type Storable, store } from "./store.ts";
 
@@ -16,7 +16,7 @@ export interface DurableDependencies {
   readonly policy: ServicePolicy;
   readonly connection: Connection;
   readonly log: MeshLog;
-  /** JetStream, opened when it is first needed. */
+  /** JetStream as it is asked for the records, opened when it is first needed. */
   readonly state: () => StateDependencies;
 }
 
@@ -31,7 +31,6 @@ const DEFAULTS = {
   ackWaitMs: 30_000,
   backoffMs: [1000, 5000, 30_000],
   concurrency: 8,
-  from: "beginning",
 } as const;
 const DRAIN_GRACE_MS = 25_000;
 /** How often an owner tries to have its streams there, in milliseconds. */
@@ -39,7 +38,6 @@ const RETRY_MS = 500;
 
 export class DurableEvents {
   readonly #deps: DurableDependencies;
-  readonly #streams = new Map<EventStreamName, EventStream>();
   readonly #consumers = new Set<DurableConsumer>();
   readonly #pending = new Set<Promise<void>>();
   readonly #forget: () => void;
@@ -53,7 +51,7 @@ export class DurableEvents {
 
   /** Stores an event in the audit stream. @throws RpcError UNAVAILABLE when there is no word that it is stored. */
   store(message: Storable): Promise<void> {
-    const stored = store(this.#stream("audit"), message, this.#deps.state());
+    const stored = store("audit", message, this.#deps.state());
     const settled = stored.then(nothing, nothing).finally(() => this.#pending.delete(settled));
     this.#pending.add(settled);
     return stored;
@@ -73,11 +71,7 @@ export class DurableEvents {
     assertWhole("concurrency", plan.concurrency);
     assertWhole("ackWaitMs", plan.ackWaitMs);
     const name = consumerName(service, durable);
-    const deadLetters = {
-      stream: this.#stream("dead_letters"),
-      subject: deadLetterSubject(service, durable),
-      consumer: name,
-    };
+    const deadLetters = { subject: deadLetterSubject(service, durable), consumer: name };
     assertStored(pattern);
     const consumer = await DurableConsumer.start(
       { ...plan, pattern, handler, stream: spec.stream, name, deadLetters },
@@ -117,27 +111,13 @@ export class DurableEvents {
     await Promise.all(this.#pending);
   }
 
-  #stream(name: EventStreamName): EventStream {
-    const stream = this.#streams.get(name) ?? new EventStream(name, this.#right(name), this.#deps.state());
-    this.#streams.set(name, stream);
-    return stream;
-  }
-
-  #right(name: EventStreamName): StreamRight {
-    const { owns, feeds } = this.#deps.policy;
-    if (owns.includes(name)) return "own";
-    return feeds.includes(name) ? "create" : "none";
-  }
-
-  /** Others can create a stream, or wait for it; only its owner brings it up to date. */
+  /** At the start and whenever NATS is back: the server may have been replaced by an empty one. */
   async #keepOwn(): Promise<void> {
-    const names = (["audit", "dead_letters"] as const).filter((name) => this.#right(name) === "own");
+    const names = (["audit", "dead_letters"] as const).filter((name) => this.#deps.policy.owns.includes(name));
     for (const name of names) {
-      const stream = this.#stream(name);
-      stream.forget();
       while (!this.#closed && this.#deps.connection.up) {
         try {
-          await stream.ready();
+          await new EventStream(name, this.#deps.state()).ensure();
           break;
         } catch (err) {
           this.#deps.log.debug({ stream: name, err }, "A stream of events is not there yet");

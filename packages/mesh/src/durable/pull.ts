@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Msg } from "@nats-io/transport-node";
 import type { Connection } from "../connection.ts";
+import { foreignApi, RECORDS } from "../policy/names.ts";
 
 /** How long the server holds a request when there is nothing to send, in milliseconds. */
 const EXPIRES_MS = 10_000;
@@ -35,7 +36,7 @@ export async function pull(connection: Connection, consumer: string, signal: Abo
   signal.addEventListener("abort", stop);
   try {
     const request = JSON.stringify({ batch: 1, expires: EXPIRES_MS * NS_PER_MS });
-    connection.nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${consumer}`, request, { reply: inbox });
+    connection.nats.publish(`${foreignApi(RECORDS)}.CONSUMER.MSG.NEXT.${consumer}`, request, { reply: inbox });
     return await promise;
   } finally {
     signal.removeEventListener("abort", stop);

@@ -2,7 +2,7 @@
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors, type MsgHdrs } from "@nats-io/transport-node";
 import { operate, type StateDependencies } from "../state/jetstream.ts";
-import type { EventStream } from "./event-stream.ts";
+import type { EventStreamName } from "./event-stream.ts";
 
 /** How long one attempt waits for JetStream's word, in milliseconds. */
 const ATTEMPT_MS = 2000;
@@ -25,30 +25,27 @@ export interface Storable {
  * @throws RpcError UNAVAILABLE when there is no word that it is stored, at once when the connection is lost. It may be
  * stored all the same; under the same id it can be sent again.
  */
-export async function store(stream: EventStream, message: Storable, deps: StateDependencies): Promise<void> {
+export async function store(stream: EventStreamName, message: Storable, deps: StateDependencies): Promise<void> {
   let over = false;
   const attempts = async (): Promise<void> => {
     for (;;) {
       try {
-        await stream.ready();
-        if (over) return;
         await deps.js.publish(message.subject, message.data, {
           msgID: message.id,
           headers: message.headers,
           timeout: ATTEMPT_MS,
-          expect: { streamName: stream.name },
+          expect: { streamName: stream },
         });
         return;
       } catch (error) {
         if (over || isFinal(error)) throw error;
-        stream.forget();
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         if (over) throw error;
       }
     }
   };
   try {
-    await operate(deps, `Storing an event in ${stream.name}`, attempts);
+    await operate(deps, `Storing an event in ${stream}`, attempts);
   } finally {
     over = true;
   }

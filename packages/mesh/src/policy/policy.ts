@@ -11,7 +11,7 @@ export interface StateSpec {
   readonly ttlMs?: number;
 }
 
-/** A durable consumer: a place in a stream of events that the replicas of one service share. */
+/** A durable consumer: a place in a stream of events that the replicas of one service share. The stream's owner makes it. */
 export interface ConsumerSpec {
   readonly stream: keyof typeof state;
   /** Its name within the service. */
@@ -32,10 +32,10 @@ export interface ServicePolicy {
   readonly owns: readonly (keyof typeof state)[];
   /** State of others that it reads. */
   readonly reads: readonly (keyof typeof state)[];
-  /** State of others that it adds to. */
+  /** Buckets of objects of others that it adds to. */
   readonly writes: readonly (keyof typeof state)[];
-  /** Streams that keep what it publishes: it may create them, so that no start waits for another's, but not change them. */
-  readonly feeds: readonly (keyof typeof state)[];
+  /** Of what it publishes, the events that the audit keeps, by name or prefix with `>`. */
+  readonly feeds: readonly string[];
   /** The durable consumers that it runs. */
   readonly consumes: readonly ConsumerSpec[];
   /** Its word about users is believed. */
@@ -96,7 +96,7 @@ export const services = {
       "dead_letters",
     ],
     writes: ["plugin_packages"],
-    feeds: ["audit"],
+    feeds: ["security.decision.>"],
     consumes: [{ stream: "audit", durable: "notices" }],
     speaksForUsers: true,
   },
@@ -121,7 +121,7 @@ export const services = {
     ],
     reads: [],
     writes: [],
-    feeds: [],
+    feeds: ["security.>"],
     consumes: [],
   },
   agent: {
@@ -143,7 +143,7 @@ export const services = {
     owns: ["plugins", "plugin_status", "plugin_hosts", "plugin_packages"],
     reads: [],
     writes: [],
-    feeds: ["audit"],
+    feeds: ["plugin.>"],
     consumes: [],
   },
   secrets: {
@@ -154,7 +154,7 @@ export const services = {
     owns: ["secrets", "secrets_keyring"],
     reads: [],
     writes: [],
-    feeds: ["audit"],
+    feeds: ["security.>"],
     consumes: [],
   },
 } as const satisfies Record<string, ServicePolicy>;

@@ -1,6 +1,5 @@
 // The configuration of a nats-server for one mesh: the same accounts and permissions wherever it runs.
-import { permissionsOf } from "./permissions.ts";
-import { type ServicePolicy, services } from "./policy.ts";
+import { accountsBlock } from "./accounts.ts";
 
 /** A certificate and the authority that vouches for the other side's; paths of PEM files. */
 export interface NatsTls {
@@ -54,13 +53,6 @@ export interface NatsServerOptions {
 
 /** The text of a nats-server configuration file, to be readable by its owner only. There is no user without a key. */
 export function natsServerConfig(options: NatsServerOptions): string {
-  const policies: Readonly<Record<string, ServicePolicy>> = services;
-  const users = Object.entries(options.publicKeys).map(([name, nkey]) => {
-    const policy = policies[name];
-    if (!policy) throw new Error(`The mesh's policy has no service ${name}`);
-    const { publish, subscribe } = permissionsOf(name, policy);
-    return { nkey, permissions: { publish: { allow: publish }, subscribe: { allow: subscribe } } };
-  });
   // nats-server reads JSON as a form of its own syntax.
   return JSON.stringify(
     {
@@ -81,7 +73,7 @@ export function natsServerConfig(options: NatsServerOptions): string {
       ...(options.monitor ? { http: options.monitor } : {}),
       ...(options.tls ? { tls: tlsBlock(options.tls) } : {}),
       ...(options.cluster ? { cluster: clusterBlock(options.cluster, options.host) } : {}),
-      accounts: { WARREN: { jetstream: "enabled", users } },
+      accounts: accountsBlock(options.publicKeys),
     },
     undefined,
     2,

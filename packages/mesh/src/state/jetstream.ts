@@ -45,9 +45,14 @@ function isOlder(version: string, than: readonly number[]): boolean {
   return at >= 0 && !((parts[at] ?? 0) > (than[at] ?? 0));
 }
 
-/** JetStream over a connection. */
-export function openJetStream(connection: Connection): JetStreamClient {
-  return jetstream(connection.nats, { timeout: 5000 });
+/**
+ * JetStream over a connection.
+ * @param apiPrefix where it is asked, for state in another account. Absent: in this service's own.
+ */
+export function openJetStream(connection: Connection, apiPrefix?: string): JetStreamClient {
+  // What JetStream offers as a whole only the users of its own account may ask.
+  const foreign = apiPrefix === undefined ? {} : { apiPrefix, checkAPI: false };
+  return jetstream(connection.nats, { timeout: 5000, ...foreign });
 }
 
 /** Whether JetStream refused a write because another came first. */

@@ -103,7 +103,8 @@ export class KvCache<T> {
 
   #apply(change: Change<T>): void {
     const known = this.#values.get(change.key);
-    if (known && change.value !== undefined && change.revision <= known.revision) return;
+    // A deletion that was noticed, not told, has the revision of what it deletes.
+    if (known && change.revision < known.revision + (change.value === undefined ? 0 : 1)) return;
     if (!known && change.value === undefined) return;
     const { key, value, revision } = change;
     if (value === undefined) this.#values.delete(key);

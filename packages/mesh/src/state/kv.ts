@@ -2,12 +2,13 @@
 // KV gives no read-your-writes through followers: direct gets are off, and one-time use, leases and ownership are to be
 // decided by the success of a create or update, never by a read.
 import { type KV, Kvm, type KvEntry } from "@nats-io/kv";
+import { changesSubject } from "../policy/names.ts";
 import type { StateSpec } from "../policy/policy.ts";
 import { RpcError, StatusCode } from "../status.ts";
-import { decodeToken, encodeToken } from "../subject.ts";
 import type { Codec } from "./codec.ts";
 import { awaitCreation, isConflict, operate, type StateDependencies } from "./jetstream.ts";
 import { KvCache } from "./kv-cache.ts";
+import { decodeKey, encodeKey } from "./kv-key.ts";
 
 /** How long a listing may take, in milliseconds. */
 const LISTING_MS = 8000;
@@ -47,9 +48,13 @@ export class Kv<T> {
     this.#deps = deps;
   }
 
-  /** Opens a bucket; its owner creates it, others wait until it is there. */
-  static async open<T>(spec: StateSpec, owner: boolean, codec: Codec<T>, deps: StateDependencies): Promise<Kv<T>> {
+  /**
+   * Opens a bucket, creating it where it is missing.
+   * @param told whether other services read it, and are told of its changes; see {@link KvView}.
+   */
+  static async open<T>(spec: StateSpec, told: boolean, codec: Codec<T>, deps: StateDependencies): Promise<Kv<T>> {
     const manager = new Kvm(deps.js);
+    const republish = { src: `$KV.${spec.name}.>`, dest: `${changesSubject(spec.name)}.>` };
     const options = {
       history: 1,
       replicas: deps.replicas,
@@ -57,12 +62,14 @@ export class Kv<T> {
       allow_direct: false,
       storage: "file" as const,
       ...(spec.ttlMs ? { ttl: spec.ttlMs } : {}),
+      ...(told ? { republish } : {}),
     };
-    const open = () => (owner ? manager.create(spec.name, options) : manager.open(spec.name, { allow_direct: false }));
-    // The owner tries again, too: JetStream takes a moment to be ready after a start.
+    // JetStream takes a moment to be ready after a start.
     const bucket = await awaitCreation(spec.name, async () => {
-      const opened = await open();
-      await opened.status();
+      const opened = await manager.create(spec.name, options);
+      const { republish: found } = (await opened.status()).streamInfo.config;
+      if (told && found?.dest !== republish.dest)
+        await (await deps.js.jetstreamManager()).streams.update(`KV_${spec.name}`, { republish });
       return opened;
     });
     return new Kv(bucket, spec, codec, deps);
@@ -232,14 +239,6 @@ export class Kv<T> {
 export function lostRace(error: unknown): boolean {
   const codes: readonly unknown[] = [StatusCode.ABORTED, StatusCode.ALREADY_EXISTS];
   return isConflict(error) || (error instanceof RpcError && codes.includes(error.code));
-}
-
-function encodeKey(key: string): string {
-  return key.split(".").map(encodeToken).join(".");
-}
-
-function decodeKey(key: string): string {
-  return key.split(".").map(decodeToken).join(".");
 }
 
 function filter(prefix: string | undefined): string {

@@ -18,7 +18,7 @@ export class ObjectBucket {
     this.#deps = deps;
   }
 
-  /** Opens a bucket; its owner creates it, others wait until it is there. */
+  /** Opens a bucket; its owner creates it, others wait until it is there, and store into it only. */
   static async open(spec: StateSpec, owner: boolean, deps: StateDependencies): Promise<ObjectBucket> {
     const manager = new Objm(deps.js);
     const options = { replicas: deps.replicas, storage: "file" as const, max_bytes: spec.maxBytes };
