@@ -116,7 +116,13 @@ export class Mesh {
       interceptors: options.interceptors?.server ?? [],
       observer: options.observer,
     });
-    const durable = new DurableEvents({ service, policy, connection, log: options.log, state: () => this.#state(RECORDS) });
+    const durable = new DurableEvents({
+      service,
+      policy,
+      connection,
+      log: options.log,
+      state: () => this.#state(RECORDS),
+    });
     this.#durable = durable;
     this.auditLog = durable.auditLog.bind(durable);
     this.deadLetters = durable.deadLetters.bind(durable);

@@ -11,11 +11,7 @@ const mesh = await connectMesh({
   credentials: parseCredentials(readFileSync(file, "utf8")),
   log: { error: drop, warn: drop, info: drop, debug: drop },
 });
-await mesh.consume(
-  PluginInstalled,
-  { durable: "notices", concurrency: 1, ackWaitMs: 1000 },
-  ({ pluginId }, { deliveries }) => {
-    process.stdout.write(`${pluginId} ${deliveries}\n`);
-    return new Promise(() => undefined);
-  },
-);
+await mesh.consume(PluginInstalled, { durable: "notices", concurrency: 1 }, ({ pluginId }, { deliveries }) => {
+  process.stdout.write(`${pluginId} ${deliveries}\n`);
+  return new Promise(() => undefined);
+});

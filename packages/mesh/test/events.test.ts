@@ -12,7 +12,11 @@ import { codeOf } from "./support.ts";
 
 test("events", async (t) => {
   const nats = await startNats(t);
-  const [host, gateway] = await Promise.all([nats.connect("plugin-host"), nats.connect("gateway")]);
+  const [host, gateway] = await Promise.all([
+    nats.connect("plugin-host"),
+    nats.connect("gateway"),
+    nats.connect("auth"),
+  ]);
   const event = PluginStateChanged.fromPartial({ pluginId: "clock", state: "RUNNING" });
 
   await t.test("reach every subscriber, with their key; one that throws stops nothing", async () => {

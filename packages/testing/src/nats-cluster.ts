@@ -45,6 +45,8 @@ export interface TestClusterOptions {
   readonly tls?: NatsTls;
   /** The program of the servers. Default: the one that a local stack finds. */
   readonly binary?: string;
+  /** Changes the servers' configuration, JSON: for users that no mesh has. */
+  readonly amend?: (config: string) => string;
 }
 
 const READY_MS = 60_000;
@@ -83,6 +85,7 @@ export async function startNatsCluster(
       port: running.get(index)?.clientPort ?? -1,
       publicKeys: credentials.publicKeys,
       ...(options.binary ? { binary: options.binary } : {}),
+      ...(options.amend ? { amend: options.amend } : {}),
       ...(options.tls ? { tls: options.tls } : {}),
       ...(size > 1
         ? {

@@ -22,16 +22,19 @@ export interface NodeOptions extends Omit<NatsServerOptions, "host" | "storeDir"
   readonly dataDir: string;
   /** The program. Default: the one that a local stack finds. */
   readonly binary?: string;
+  /** Changes the configuration, JSON, before the server reads it. */
+  readonly amend?: (config: string) => string;
 }
 
 /** Starts a server and waits until it listens. */
-export async function startNode({ dataDir, binary, ...options }: NodeOptions): Promise<RunningNode> {
+export async function startNode({ dataDir, binary, amend = same, ...options }: NodeOptions): Promise<RunningNode> {
   const portsDir = join(dataDir, "ports");
   rmSync(portsDir, { recursive: true, force: true });
   mkdirSync(portsDir, { recursive: true, mode: 0o700 });
   const config = join(dataDir, "nats-server.json");
   const storeDir = join(dataDir, "jetstream");
-  writeFileSync(config, natsServerConfig({ ...options, host: "127.0.0.1", storeDir, portsDir }), { mode: 0o600 });
+  const text = natsServerConfig({ ...options, host: "127.0.0.1", storeDir, portsDir });
+  writeFileSync(config, amend(text), { mode: 0o600 });
   const lastLines: string[] = [];
   const server = await startProcess({
     command: binary ?? findServer("nats-server"),
@@ -54,6 +57,10 @@ export async function startNode({ dataDir, binary, ...options }: NodeOptions): P
     server.kill("SIGKILL");
     throw error;
   }
+}
+
+function same(config: string): string {
+  return config;
 }
 
 /** The version of the nats-server that tests start: `2.10.19`. */

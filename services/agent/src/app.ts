@@ -20,7 +20,7 @@ import { createToolRunner } from "./turn/tools.ts";
 
 /** What the service stands on. */
 export interface AgentOptions {
-  readonly mesh: Pick<Mesh, "instanceId" | "kv" | "log" | "client" | "serve" | "publish">;
+  readonly mesh: Pick<Mesh, "instanceId" | "kv" | "kvView" | "log" | "client" | "serve" | "publish">;
   readonly log: ProblemLog;
   /** In the order of preference. */
   readonly models: readonly ModelProvider[];

@@ -18,7 +18,11 @@ export function accountsBlock(publicKeys: Readonly<Record<string, string>>): obj
     const keepsState = policy.owns.some((key) => state[key].kind !== "events");
     return [
       name,
-      { ...(keepsState ? { jetstream: "enabled" } : {}), users: usersOf(name, policy, publicKeys[name]), ...ends(name, crossing) },
+      {
+        ...(keepsState ? { jetstream: "enabled" } : {}),
+        users: usersOf(name, policy, publicKeys[name]),
+        ...ends(name, crossing),
+      },
     ] as const;
   });
   return { ...Object.fromEntries(accounts), [RECORDS]: { jetstream: "enabled", ...ends(RECORDS, crossing) } };

@@ -98,7 +98,10 @@ function records(name: string, policy: ServicePolicy): Crossing[] {
     ...streams(policy.owns).flatMap((stream) => [
       api(`STREAM.CREATE.${stream}`),
       api(`STREAM.UPDATE.${stream}`),
-      ...consumersOf(stream).flatMap((consumer) => [api(`CONSUMER.CREATE.${consumer}`), api(`CONSUMER.INFO.${consumer}`)]),
+      ...consumersOf(stream).flatMap((consumer) => [
+        api(`CONSUMER.CREATE.${consumer}`),
+        api(`CONSUMER.INFO.${consumer}`),
+      ]),
     ]),
     ...policy.consumes.flatMap(({ stream, durable }) => {
       const consumer = `${streamName(state[stream])}.${consumerName(name, durable)}`;
