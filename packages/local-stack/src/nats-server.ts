@@ -6,6 +6,7 @@ import { environment } from "./config.ts";
 import { findServer } from "./find-server.ts";
 import { watchForFullDisk } from "./full-disk.ts";
 import { type ManagedProcess, startProcess } from "./managed-process.ts";
+import { leaveSharedAccount } from "./one-account.ts";
 import { waitUntil } from "./wait-until.ts";
 
 export interface NatsOptions {
@@ -38,6 +39,7 @@ export async function startNatsServer(options: NatsOptions): Promise<RunningNats
   const config = join(dataDir, "nats-server.json");
   const port = options.port ?? ANY_PORT;
   const storeDir = join(dataDir, "jetstream");
+  leaveSharedAccount(storeDir);
   writeFileSync(config, natsServerConfig({ host: "127.0.0.1", port, storeDir, publicKeys, portsDir }), { mode: 0o600 });
   const lastLines: string[] = [];
   const disk = watchForFullDisk({

@@ -12,6 +12,8 @@ import { until } from "./support/until.ts";
 
 test("the process serves, and at SIGTERM ends with everything it started", async (t) => {
   const nats = await startNats(t);
+  // Keeps the audit.
+  await nats.connect("auth");
   const dataDir = await mkdtemp(join(tmpdir(), "warren-main-"));
   const child = spawn(process.execPath, [fileURLToPath(new URL("../src/main.ts", import.meta.url))], {
     env: {

@@ -32,6 +32,8 @@ interface Build {
 
 async function build(t: TestContext, existingRootKey?: string): Promise<Build> {
   const nats = await startNats(t);
+  // Keeps the audit.
+  await nats.connect("auth");
   const rootKeyFile = existingRootKey ?? join(await folder(t), "root-key");
   const events: SecretAccessed[] = [];
   const lines: string[] = [];

@@ -43,6 +43,8 @@ async function caller(nats: TestNats) {
 
 test("the service keeps its secrets over a kill, stops in order, and does not start without its root key", async (t) => {
   const nats = await startNats(t);
+  // Keeps the audit.
+  await nats.connect("auth");
   const dataDir = await folder(t);
   const rootKeyFile = join(dataDir, "secrets", "root.key");
   const { client, options } = await caller(nats);

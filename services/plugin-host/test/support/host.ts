@@ -80,6 +80,8 @@ export async function startMesh(t: TestContext): Promise<TestMesh> {
     for (const folder of folders) await rm(folder, { recursive: true, force: true });
   });
   const nats = await startNats(t);
+  // Keeps the audit.
+  await nats.connect("auth");
   const caller = await nats.connect("gateway");
   const meshes: Mesh[] = [];
   return {
