@@ -5,4 +5,4 @@ export { silentLog, startNats, type TestNats } from "./nats.ts";
 export { startRedisCluster, type TestPrimary, type TestRedisCluster } from "./redis-cluster.ts";
 export { startRedis, type TestRedis } from "./redis.ts";
 export { type Answer, type Json, startStack, type TestStack, type TestStackOptions } from "./stack.ts";
-export { waitUntil } from "@warren/local-stack";
+export { findServer, waitUntil } from "@warren/local-stack";
