@@ -118,6 +118,13 @@ test("every service of the policy is in compose, and all long-running ones are w
   assert.deepEqual(watched.toSorted(), SERVICES.toSorted());
 });
 
+test("an alert names every service of the policy: one that has left discovery leaves no series behind", () => {
+  const rules = read(join(ROOT, "deploy/observability/prometheus/rules/warren.yml"))["groups"]?.[0]?.["rules"];
+  const absent = [...(rules ?? [])].find((rule) => String(rule["alert"]) === "WarrenServiceAbsent");
+  const named = [...String(absent?.["expr"]).matchAll(/absent\(up\{job="warren", service="([^"]+)"\}\)/g)];
+  assert.deepEqual(named.map(([, service = ""]) => service).toSorted(), SERVICES.toSorted());
+});
+
 test("what the observability layer mounts is there", () => {
   for (const service of Object.values(observed["services"] as Json) as Json[])
     for (const volume of strings(service["volumes"]).filter((each) => each.startsWith("./")))

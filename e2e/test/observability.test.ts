@@ -1,81 +1,21 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import test from "node:test";
-import { parser } from "@prometheus-io/lezer-promql";
-import { type Json, startStack, type TestStack, waitUntil } from "@warren/testing";
-import { parse as parseYaml } from "yaml";
+import { type Json, startStack, waitUntil } from "@warren/testing";
+import { dashboardExpressions, dashboards, read, ruleExpressions, rules } from "../observability/definitions.ts";
+import { countedIn, metricsIn } from "../observability/promql.ts";
+import { baseName, metricsAddresses, samplesIn, scrape, SERVICES, typesIn } from "../observability/targets.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const RULES = "deploy/observability/prometheus/rules/warren.yml";
-const DASHBOARDS = "deploy/observability/grafana/dashboards/";
-const SERVICES = ["gateway", "auth", "agent", "secrets", "plugin-host"];
 /** Made by Prometheus itself. */
 const OF_PROMETHEUS = new Set(["up"]);
+/** Their series are as many as what may be asked for; alerts look at shares and quantiles of what was. */
+const BY_REQUEST = new Set([
+  "http_server_request_duration_seconds",
+  "rpc_server_duration_seconds",
+  "warren_plugin_call_duration_seconds",
+]);
 const CANARY = "canary-secret-91c2";
-
-interface Rule {
-  readonly alert: string;
-  readonly expr: string;
-  readonly for: string;
-  readonly labels: { readonly severity: string };
-  readonly annotations: { readonly summary: string; readonly description: string; readonly runbook: string };
-}
-interface Dashboard {
-  readonly uid: string;
-  readonly title: string;
-  readonly panels: readonly {
-    readonly id: number;
-    readonly title: string;
-    readonly targets: readonly { expr: string }[];
-  }[];
-}
-
-const read = (path: string): string => readFileSync(new URL(path, ROOT), "utf8");
-const rules = (parseYaml(read(RULES)) as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
-const dashboards = readdirSync(new URL(DASHBOARDS, ROOT)).map(
-  (file) => JSON.parse(read(DASHBOARDS + file)) as Dashboard,
-);
-
-/** The metrics that a PromQL expression names. @throws AssertionError when it is no PromQL. */
-function metricsIn(expr: string): string[] {
-  const text = expr.replaceAll("$__rate_interval", "5m");
-  const names: string[] = [];
-  parser.parse(text).iterate({
-    enter: ({ type, from, to, node }) => {
-      assert.ok(!type.isError, `no PromQL at ${from}: ${expr}`);
-      if (type.name === "Identifier" && node.parent?.type.name === "VectorSelector") names.push(text.slice(from, to));
-    },
-  });
-  return names;
-}
-
-/** Each service's metrics as Prometheus reads them. */
-async function scrape(stack: TestStack): Promise<Map<string, string>> {
-  const found = await waitUntil("the addresses of all metrics", 10_000, () => {
-    const addresses = stack.lines.flatMap((line) => {
-      const [, service, address] = /^(\S+)-1 .*"metrics":"([^"]+)"/.exec(line) ?? [];
-      return service && address ? [[service, address] as const] : [];
-    });
-    return addresses.length === SERVICES.length ? addresses : undefined;
-  });
-  return new Map(
-    await Promise.all(
-      found.map(async ([service, address]) => {
-        assert.match(address, /^http:\/\/127\.0\.0\.1:/);
-        return [service, await (await fetch(address)).text()] as const;
-      }),
-    ),
-  );
-}
-
-/** Names of metrics, without what a histogram adds to its own. */
-function typesIn(text: string): string[] {
-  return [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name);
-}
-
-function base(name: string, known: ReadonlySet<string>): string {
-  return known.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "");
-}
 
 /** Spans as lines, each indented below its parent; what JetStream did is told once for each kind. */
 function draw(spans: readonly Json[], parent: string, depth = 0): string[] {
@@ -91,6 +31,8 @@ function draw(spans: readonly Json[], parent: string, depth = 0): string[] {
 
 test("a mesh can be observed", async (t) => {
   const stack = await startStack(t, { env: { WARREN_METRICS_PORT: "0" } });
+  const addresses = await metricsAddresses(stack);
+  const untouched = await scrape(addresses);
   const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
   const parent = "00f067aa0ba902b7";
   await stack.request("PUT", "/v1/secrets/kept", { body: { value: CANARY } });
@@ -101,7 +43,7 @@ test("a mesh can be observed", async (t) => {
     headers: { traceparent: `00-${traceId}-${parent}-01` },
   });
   assert.equal(chat.status, 200, chat.text);
-  const metrics = await scrape(stack);
+  const metrics = await scrape(addresses);
 
   await t.test("one request's traceparent leads to one whole tree over every hop", async () => {
     assert.equal(chat.headers.get("traceparent")?.split("-")[1], traceId);
@@ -139,7 +81,7 @@ test("a mesh can be observed", async (t) => {
   });
 
   await t.test("every service serves its metrics, on this machine only", () => {
-    assert.deepEqual([...metrics.keys()].toSorted(), SERVICES.toSorted());
+    assert.deepEqual([...metrics.keys()].toSorted(), [...SERVICES].toSorted());
     for (const [service, text] of metrics) {
       assert.match(text, new RegExp(`^warren_service_info\\{service="${service}",`, "m"));
       for (const name of ["warren_mesh_up 1", "rpc_server_active_requests ", "nodejs_eventloop_lag_p99_seconds "])
@@ -163,6 +105,22 @@ test("a mesh can be observed", async (t) => {
     for (const [service, line] of counted) assert.match(metrics.get(service) ?? "", line);
   });
 
+  await t.test("what alerts count is there at 0 before it happens, so that its first time is not missed", () => {
+    const text = [...untouched.values()].join("\n");
+    const types = typesIn(text);
+    const samples = samplesIn(text);
+    for (const { where, expr } of ruleExpressions)
+      for (const { metric, matches, text: selector } of countedIn(expr)) {
+        const name = baseName(metric, types);
+        if (types.get(name) === "gauge" || BY_REQUEST.has(name)) continue;
+        const found = samples.filter((sample) => sample.name === metric && matches(sample.labels));
+        assert.ok(found.length > 0, `${where}: no series of ${selector} before its first event: see startAtZero`);
+        // All decisions of a limit count those of the start, too: what has no labels chosen is no fault.
+        for (const { labels, value } of selector === metric ? [] : found)
+          assert.equal(value, 0, `${selector} ${JSON.stringify(labels)}`);
+      }
+  });
+
   await t.test("labels hold no ids, no token, and nothing that anybody said", () => {
     const session = String(chat.json["sessionId"]);
     for (const text of metrics.values())
@@ -170,23 +128,17 @@ test("a mesh can be observed", async (t) => {
   });
 
   await t.test("every metric in a dashboard or an alert is really exported, and each of ours is in one", () => {
-    const exported = new Set([...metrics.values()].flatMap(typesIn));
+    const exported = typesIn([...metrics.values()].join("\n"));
     const shown = new Set<string>();
-    const expressions = [
-      ...rules.map(({ alert, expr }) => [alert, expr] as const),
-      ...dashboards.flatMap(({ title, panels }) =>
-        panels.flatMap((panel) => panel.targets.map(({ expr }) => [`${title} / ${panel.title}`, expr] as const)),
-      ),
-    ];
-    for (const [where, expr] of expressions) {
-      const names = metricsIn(expr).map((name) => base(name, exported));
+    for (const { where, expr } of [...ruleExpressions, ...dashboardExpressions]) {
+      const names = metricsIn(expr).map((name) => baseName(name, exported));
       assert.ok(names.length > 0, where);
       for (const name of names) {
         assert.ok(exported.has(name) || OF_PROMETHEUS.has(name), `${where}: nobody exports ${name}`);
         shown.add(name);
       }
     }
-    const hidden = [...exported].filter((name) => /^(warren|rpc|http)_/.test(name) && !shown.has(name));
+    const hidden = [...exported.keys()].filter((name) => /^(warren|rpc|http)_/.test(name) && !shown.has(name));
     assert.deepEqual(hidden, []);
   });
 });

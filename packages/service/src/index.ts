@@ -8,4 +8,5 @@ export { Counter, Gauge, Histogram, Registry } from "prom-client";
 export { redact } from "./redact.ts";
 export { type RunningService, runService, type ServiceDependencies, type ServiceSetup } from "./run-service.ts";
 export type { SpanStore } from "./span-store.ts";
+export { startAtZero } from "./start-at-zero.ts";
 export { type ForeignSpan, startTelemetry, type Telemetry } from "./telemetry.ts";

@@ -5,7 +5,15 @@ import { resourceFromAttributes } from "@opentelemetry/resources";
 import { DataPointType, type MetricData } from "@opentelemetry/sdk-metrics";
 import { StatusCode } from "@warren/mesh";
 import { methodContract } from "@warren/contract";
-import { createMetrics, type ServiceMetrics, showGauge } from "@warren/service";
+import {
+  Counter,
+  createMetrics,
+  Histogram,
+  Registry,
+  type ServiceMetrics,
+  showGauge,
+  startAtZero,
+} from "@warren/service";
 import { collect, pushMetrics } from "../src/otlp-metrics.ts";
 
 const CHAT = methodContract("warren.agent.v1.AgentService", "Chat");
@@ -47,6 +55,28 @@ test("a gauge shows what there is now, not what there was", async () => {
   const text = await registry.metrics();
   assert.match(text, /present\{name="a"\} 1/);
   assert.doesNotMatch(text, /present\{name="b"\}/);
+});
+
+test("what can be counted is shown at 0 for every combination of labels, and told twice keeps its count", async () => {
+  const registry = new Registry();
+  const registers = [registry];
+  const of = { help: "Decisions", registers };
+  const decisions = new Counter({ ...of, name: "decisions_total", labelNames: ["check", "outcome"] as const });
+  const values = { check: ["token", "scope"], outcome: ["granted", "refused"] };
+  startAtZero(decisions, values);
+  decisions.inc({ check: "scope", outcome: "refused" });
+  startAtZero(decisions, values);
+  const turns = new Histogram({ ...of, name: "turn_seconds", labelNames: ["outcome"] as const });
+  startAtZero(turns, { outcome: ["failed"] });
+  const text = await registry.metrics();
+  for (const line of [
+    'decisions_total{check="token",outcome="granted"} 0',
+    'decisions_total{check="token",outcome="refused"} 0',
+    'decisions_total{check="scope",outcome="granted"} 0',
+    'decisions_total{check="scope",outcome="refused"} 1',
+    'turn_seconds_count{outcome="failed"} 0',
+  ])
+    assert.ok(text.includes(`${line}\n`), line);
 });
 
 test("a collector is sent the same figures by OTLP, buckets counted each for itself", async (t) => {

@@ -1,7 +1,7 @@
 // What the auth service decides, counted: each method of the contract, by whether it granted what was asked for.
 import { type CallContext, type Handlers, RpcError, StatusCode } from "@warren/mesh";
 import type { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
-import { Counter, type Registry } from "@warren/service";
+import { Counter, type Registry, startAtZero } from "@warren/service";
 
 /** Statuses that are a decision against the caller, and no failure of the service. */
 const REFUSALS: ReadonlySet<StatusCode> = new Set([
@@ -25,6 +25,7 @@ export function countDecisions(registry: Registry, handlers: AuthHandlers): Auth
     labelNames: ["action", "outcome"] as const,
     registers: [registry],
   });
+  startAtZero(decisions, { action: Object.keys(handlers), outcome: ["granted", "refused", "failed"] });
   const counted = Object.entries(handlers).map(([action, handler]) => {
     const decide = handler as unknown as Handler;
     return [

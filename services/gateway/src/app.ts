@@ -131,6 +131,9 @@ export async function buildGateway(deps: GatewayDependencies): Promise<Gateway> 
   const limiter = await openLimiter(deps, { metrics, source, gateways });
   const cancellations = new Cancellations(mesh);
   await cancellations.listen();
+  const countLimits = (): void => metrics.limits(source.current.limits.map(({ name }) => name));
+  countLimits();
+  source.onChange(countLimits);
   source.onChange(() => limiter.changed());
   const local = new LocalTrust(config.localTokenFile === undefined ? undefined : readLocalToken(config.localTokenFile));
   const authenticator = new Authenticator({

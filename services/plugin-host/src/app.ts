@@ -107,6 +107,7 @@ export async function createPluginHost(options: PluginHostOptions): Promise<Plug
     return started;
   };
   const createRunner = (record: PluginRecord): Runner => {
+    metrics.installed(record.id);
     const pluginLog = logs.get(record.id) ?? new PluginLog();
     logs.set(record.id, pluginLog);
     return new Runner(record, {

@@ -4,6 +4,7 @@ import type { Logger } from "@warren/service";
 import type { SecretAccessed } from "@warren/proto/warren/events/v1/events";
 import type { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import type { Leases } from "./leases.ts";
+import type { SecretAction } from "./metrics.ts";
 import { KeyRingError, VaultError, type VaultErrorCode } from "./vault/errors.ts";
 import type { Vault } from "./vault/vault.ts";
 
@@ -110,7 +111,7 @@ export function createHandlers(deps: HandlerDependencies): Handlers<typeof Secre
 }
 
 interface Access {
-  readonly action: "put" | "get" | "delete" | "lease";
+  readonly action: SecretAction;
   readonly name: string;
   readonly version?: number;
   readonly pluginId?: string;

@@ -1,7 +1,11 @@
 // What the vault counts: accesses by kind, and leases that run. Never names of secrets, which say too much.
 import type { SecretAccessed } from "@warren/proto/warren/events/v1/events";
-import { Counter, type Registry, showGauge } from "@warren/service";
+import { Counter, type Registry, showGauge, startAtZero } from "@warren/service";
 import type { Leases } from "./leases.ts";
+
+const SECRET_ACTIONS = ["put", "get", "delete", "lease"] as const;
+/** What is done to a secret. */
+export type SecretAction = (typeof SECRET_ACTIONS)[number];
 
 type Audit = (event: SecretAccessed) => Promise<void>;
 
@@ -13,6 +17,7 @@ export function countAccesses(registry: Registry, audit: Audit): Audit {
     labelNames: ["action", "outcome"] as const,
     registers: [registry],
   });
+  startAtZero(accesses, { action: SECRET_ACTIONS, outcome: ["audited", "unaudited"] });
   return async (event) => {
     const { action } = event;
     try {

@@ -1,6 +1,6 @@
 // What the agent counts: turns, model steps, tokens, tool calls. Labels are names of models and plugins that an operator
 // has chosen, never what a model or a person said.
-import { Counter, Gauge, Histogram, type Registry, SECONDS } from "@warren/service";
+import { Counter, Gauge, Histogram, type Registry, SECONDS, startAtZero } from "@warren/service";
 import type { ModelProvider } from "../model/provider.ts";
 import { isMove } from "./progress.ts";
 import type { TurnEvent } from "./step.ts";
@@ -28,6 +28,7 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
     buckets: SECONDS,
     registers,
   });
+  startAtZero(turns, { outcome: ["completed", "failed", "cancelled"] });
   const steps = new Histogram({
     name: "warren_agent_model_duration_seconds",
     help: "Time of one step of a model, by how it ended",

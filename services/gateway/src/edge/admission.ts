@@ -13,6 +13,7 @@ import type { Hold } from "../limits/holds.ts";
 import type { Limiter, LimitOutcome } from "../limits/limiter.ts";
 import type { LimitSubject } from "../limits/policy.ts";
 import type { HostCheck } from "./host-check.ts";
+import type { LimitDecision } from "./metrics.ts";
 import type { UnknownRoutes } from "./not-found.ts";
 import { quotaExceeded, unavailable } from "./problem.ts";
 import type { RequestContexts } from "./request-context.ts";
@@ -55,7 +56,7 @@ export interface AdmissionDependencies {
   /** Told who was known, and who was let in. */
   readonly access: (check: "authentication" | "authorization", granted: boolean) => void;
   /** Told of each decision of a limit. */
-  readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
+  readonly decided: (policy: string, outcome: LimitDecision) => void;
   readonly unknown: UnknownRoutes;
 }
 

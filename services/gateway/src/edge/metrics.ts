@@ -1,6 +1,6 @@
 // What the gateway counts, in Prometheus' text form. Labels are templates and names, never ids.
 import type { FastifyInstance } from "fastify";
-import { Counter, Gauge, Histogram, Registry, SECONDS } from "@warren/service";
+import { Counter, Gauge, Histogram, Registry, SECONDS, startAtZero } from "@warren/service";
 import { PUBLIC_SCOPE } from "../identity/authorize.ts";
 import type { DecidedBy } from "../limits/limiter.ts";
 import type { RequestEnd } from "./request-context.ts";
@@ -10,8 +10,10 @@ export interface Metrics {
   readonly registry: Registry;
   /** Tells whether a token was known, or whether who was known may do what was asked for. */
   readonly access: (check: "authentication" | "authorization", granted: boolean) => void;
+  /** Tells which limits there are: their decisions are shown from the first on. */
+  readonly limits: (policies: readonly string[]) => void;
   /** Tells of a limit's decision. */
-  readonly decided: (policy: string, outcome: "allowed" | "denied" | "shadow_denied") => void;
+  readonly decided: (policy: string, outcome: LimitDecision) => void;
   /** Tells how a request was decided. */
   readonly decidedBy: (by: DecidedBy) => void;
   /** Tells of a round trip to Redis. */
@@ -32,6 +34,10 @@ export interface Metrics {
   readonly tokens: Counter<"route" | "kind">;
 }
 
+const LIMIT_DECISIONS = ["allowed", "denied", "shadow_denied"] as const;
+/** What a limit says of a request; `shadow_denied`: it would have denied it, and only watches. */
+export type LimitDecision = (typeof LIMIT_DECISIONS)[number];
+
 const ROUND_TRIP_SECONDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05];
 
 /** Adds the gateway's metrics to a registry. */
@@ -50,6 +56,7 @@ export function createMetrics(registry = new Registry()): Metrics {
     labelNames: ["check", "outcome"] as const,
     registers,
   });
+  startAtZero(accesses, { check: ["authentication", "authorization"], outcome: ["granted", "refused"] });
   const access = children((check: string, outcome: string) => accesses.labels(check, outcome));
   const decisions = new Counter({
     name: "warren_limit_decisions_total",
@@ -80,6 +87,7 @@ export function createMetrics(registry = new Registry()): Metrics {
     labelNames: ["outcome"] as const,
     registers,
   });
+  startAtZero(reloads, { outcome: ["changed", "refused"] });
   const calls = new Histogram({
     name: "rpc_server_call_duration_seconds",
     help: "Time from the first byte of a gRPC call to its status",
@@ -91,6 +99,7 @@ export function createMetrics(registry = new Registry()): Metrics {
     registry,
     called: (method, code, seconds) => calls.observe({ method, code }, seconds),
     access: (check, granted) => access(check, granted ? "granted" : "refused"),
+    limits: (policy) => startAtZero(decisions, { policy, outcome: LIMIT_DECISIONS }),
     decided: children((policy: string, outcome: string) => decisions.labels(policy, outcome)),
     decidedBy: children((by: string) => requests.labels(by)),
     roundTrip: (count, seconds) => {

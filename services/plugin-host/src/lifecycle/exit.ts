@@ -3,16 +3,20 @@ import { RpcError, StatusCode } from "@warren/mesh";
 import type { SandboxExit } from "../sandbox/types.ts";
 import { printable } from "../protocol/lines.ts";
 
-/** Why the process ended. */
-export type ExitCause =
+/** Why a process ends. */
+export const EXIT_CAUSES = [
   /** The host wanted it to. */
-  | "stopped"
-  | "memory"
+  "stopped",
+  "memory",
   /** It did not come back from a call within its time. */
-  | "unresponsive"
+  "unresponsive",
   /** It broke the protocol too often. */
-  | "protocol"
-  | "crash";
+  "protocol",
+  "crash",
+] as const;
+
+/** Why the process ended. */
+export type ExitCause = (typeof EXIT_CAUSES)[number];
 
 /** The end of a plugin process. */
 export interface ExitReport {

@@ -3,9 +3,9 @@
 import type { ToolResult } from "@warren/proto/warren/plugins/v1/plugins";
 import { PluginState } from "@warren/proto/warren/plugins/v1/plugins";
 import { RpcError, statusName } from "@warren/mesh";
-import { Counter, Histogram, type Registry, SECONDS, showGauge } from "@warren/service";
+import { Counter, Histogram, type Registry, SECONDS, showGauge, startAtZero } from "@warren/service";
 import type { SandboxUsage } from "../sandbox/types.ts";
-import type { ExitCause } from "./exit.ts";
+import { EXIT_CAUSES, type ExitCause } from "./exit.ts";
 import type { Instance } from "./instance.ts";
 import type { Runner } from "./runner.ts";
 
@@ -56,6 +56,13 @@ export class PluginMetrics {
     const quarantined = "1 while the plugin is not started any more, after repeated failures";
     showState(PluginState.QUARANTINED, "warren_plugin_quarantined", quarantined);
     this.#showUsage(registry);
+  }
+
+  /** Shows at 0 what there is to count of a plugin that this host is to run. */
+  installed(plugin: string): void {
+    startAtZero(this.#starts, { plugin: [plugin] });
+    startAtZero(this.#exits, { plugin: [plugin], cause: EXIT_CAUSES });
+    startAtZero(this.#violations, { plugin: [plugin], kind: [...VIOLATIONS] });
   }
 
   /** Counts a call of an installed plugin. */
