@@ -1,12 +1,11 @@
 // Every secret that a deployed mesh begins with, in one place: what the parts are given is derived from it.
 import { randomBytes } from "node:crypto";
-import { createUser, fromSeed } from "@nats-io/nkeys";
-import { services } from "@warren/mesh/policy";
+import { createSeed, OBSERVER, publicKeyOf, services } from "@warren/mesh/policy";
 
 /** The secrets of one mesh. Kept apart from all services: whoever holds it is all of them at once. */
 export interface Material {
   readonly version: 1;
-  /** Private nkey seeds by service name. */
+  /** Private nkey seeds by the name of a service or the observer. */
   readonly mesh: Readonly<Record<string, string>>;
   /** By which the NATS servers of a cluster know one another. */
   readonly route: string;
@@ -41,7 +40,7 @@ export function completeMaterial(
 ): Material {
   const kept = { ...found };
   for (const kind of renew) delete kept[kind];
-  const mesh = Object.keys(services).map((name) => [name, kept.mesh?.[name] ?? newSeed()] as const);
+  const mesh = [...Object.keys(services), OBSERVER].map((name) => [name, kept.mesh?.[name] ?? createSeed()] as const);
   return {
     version: 1,
     mesh: Object.fromEntries(mesh),
@@ -92,15 +91,11 @@ const checks: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 function isSeed(value: unknown): boolean {
   try {
-    fromSeed(new TextEncoder().encode(String(value))).clear();
+    publicKeyOf(String(value));
     return true;
   } catch {
     return false;
   }
-}
-
-function newSeed(): string {
-  return new TextDecoder().decode(createUser().getSeed());
 }
 
 /** A new token with the old one's id takes its place: the old one is worth nothing as soon as the auth service has the new one. */

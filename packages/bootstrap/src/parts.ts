@@ -1,6 +1,5 @@
 // What each part of a deployed mesh is given: its own secrets and no other's. On disk a part is a folder, on Kubernetes a Secret.
-import { fromSeed } from "@nats-io/nkeys";
-import { type ServiceCredentials, type ServicePolicy, services } from "@warren/mesh/policy";
+import { OBSERVER, publicKeyOf, type ServiceCredentials, type ServicePolicy, services } from "@warren/mesh/policy";
 import type { Material } from "./material.ts";
 
 /** Files by name. */
@@ -32,11 +31,14 @@ export function filesOf(material: Material): Record<string, Files> {
     auth: { [FILE.operatorToken]: text(material.operator) },
     secrets: { [FILE.rootKey]: Buffer.from(material.root, "base64") },
   };
-  const own = Object.entries(material.mesh).map(([service, seed]) => {
+  // Who observes is a person: the seed stays with the material, and no service believes its key.
+  const { [OBSERVER]: _, ...trusted } = publicKeys;
+  const own = Object.keys(trusted).map((service) => {
+    const seed = material.mesh[service] ?? "";
     const credential: ServiceCredentials = {
       service,
       seed,
-      trusted: { services: publicKeys, speakForUsers: speakers() },
+      trusted: { services: trusted, speakForUsers: speakers() },
     };
     return [service, { [FILE.credential]: text(JSON.stringify(credential)), ...more[service] }] as const;
   });
@@ -51,15 +53,6 @@ export function filesOf(material: Material): Record<string, Files> {
 function speakers(): string[] {
   const policies: Readonly<Record<string, ServicePolicy>> = services;
   return Object.keys(policies).filter((name) => policies[name]?.speaksForUsers);
-}
-
-function publicKeyOf(seed: string): string {
-  const pair = fromSeed(new TextEncoder().encode(seed));
-  try {
-    return pair.getPublicKey();
-  } finally {
-    pair.clear();
-  }
 }
 
 function text(content: string): Buffer {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parseCredentials, services } from "@warren/mesh/policy";
+import { OBSERVER, parseCredentials, services } from "@warren/mesh/policy";
 import { completeMaterial, parseMaterial, serializeMaterial } from "../src/material.ts";
 import { filesOf, partNames } from "../src/parts.ts";
 
 test("material is made whole, and kept as it is when it is there", () => {
   const made = completeMaterial();
-  assert.deepEqual(Object.keys(made.mesh).sort(), Object.keys(services).sort());
+  assert.deepEqual(Object.keys(made.mesh).sort(), [...Object.keys(services), OBSERVER].sort());
   assert.equal(Buffer.from(made.root, "base64").length, 32);
   assert.match(made.operator, /^wop_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$/);
   assert.deepEqual(completeMaterial(parseMaterial(serializeMaterial(made))), made);
@@ -66,6 +66,7 @@ test("each part holds its own secrets and no other's", () => {
     agent: ["agent"],
     "plugin-host": ["plugin-host"],
     secrets: ["secrets"],
+    observer: [],
     route: ["nats"],
     redis: ["gateway", "redis"],
     operator: ["auth"],
@@ -76,9 +77,12 @@ test("each part holds its own secrets and no other's", () => {
 test("the credentials of all services name the same public keys, which the NATS servers know", () => {
   const parts = filesOf(completeMaterial());
   const publicKeys = JSON.parse(String(parts["nats"]?.["public-keys.json"])) as Record<string, string>;
+  // Who observes may log in to NATS, and no service believes a word of theirs.
+  const { [OBSERVER]: observer, ...known } = publicKeys;
   for (const name of Object.keys(services)) {
     const { service, trusted } = parseCredentials(String(parts[name]?.["mesh.json"]));
     assert.equal(service, name);
-    assert.deepEqual(trusted, { services: publicKeys, speakForUsers: ["gateway"] });
+    assert.deepEqual(trusted, { services: known, speakForUsers: ["gateway"] });
   }
+  assert.match(observer ?? "", /^U/);
 });

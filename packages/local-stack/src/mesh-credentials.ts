@@ -1,11 +1,14 @@
 // The credentials of a local mesh: made once, kept in the data folder, one file a service, readable by its owner only.
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createCredentials, parseCredentials, services } from "@warren/mesh/policy";
+import { createCredentials, createSeed, OBSERVER, parseCredentials, publicKeyOf, services } from "@warren/mesh/policy";
 
-/** Where each service's credential lies, and the public keys for the NATS server. */
+/** Where each credential lies, and the public keys for the NATS server. */
 export interface MeshCredentials {
   readonly fileOf: (service: string) => string;
+  /** The nkey seed of who may ask all services how they are, as `nats --nkey` takes it. */
+  readonly observerFile: string;
+  /** Of the services and the observer, by name. */
   readonly publicKeys: Readonly<Record<string, string>>;
 }
 
@@ -21,6 +24,9 @@ export function meshCredentials(folder: string): MeshCredentials {
       rmSync(fileOf(name), { force: true });
       writeFileSync(fileOf(name), JSON.stringify(credentials), { mode: 0o600 });
     }
+  const observerFile = join(folder, `${OBSERVER}.nk`);
+  if (!existsSync(observerFile)) writeFileSync(observerFile, `${createSeed()}\n`, { mode: 0o600, flag: "wx" });
+  const observer = publicKeyOf(readFileSync(observerFile, "utf8").trim());
   const first = parseCredentials(readFileSync(fileOf(names[0] ?? "gateway"), "utf8"));
-  return { fileOf, publicKeys: first.trusted.services };
+  return { fileOf, observerFile, publicKeys: { ...first.trusted.services, [OBSERVER]: observer } };
 }

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
+import { OBSERVER, services } from "@warren/mesh/policy";
 import { findServer, lookUp } from "../src/find-server.ts";
 import { meshCredentials } from "../src/mesh-credentials.ts";
 import { startNatsServer } from "../src/nats-server.ts";
@@ -110,12 +111,14 @@ test("a server that is not installed is told with the command that installs it",
 test("credentials are made once, one a service, for their owner only", (t) => {
   const folder = join(temporaryFolder(t), "credentials");
   const first = meshCredentials(folder);
-  const names = Object.keys(first.publicKeys);
-  const read = (): string[] => names.map((name) => readFileSync(first.fileOf(name), "utf8"));
+  const names = Object.keys(services);
+  const files = [...names.map(first.fileOf), first.observerFile];
+  const read = (): string[] => files.map((file) => readFileSync(file, "utf8"));
   const before = read();
   assert.equal(statSync(folder).mode & 0o777, 0o700);
-  for (const name of names) assert.equal(statSync(first.fileOf(name)).mode & 0o777, 0o600);
-  assert.equal(new Set(Object.values(first.publicKeys)).size, names.length);
+  for (const file of files) assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.deepEqual(Object.keys(first.publicKeys).toSorted(), [...names, OBSERVER].toSorted());
+  assert.equal(new Set(Object.values(first.publicKeys)).size, files.length);
   assert.deepEqual(meshCredentials(folder).publicKeys, first.publicKeys);
   assert.deepEqual(read(), before);
 });
@@ -128,11 +131,12 @@ test("where one credential is missing all are made anew, so that all know each o
   chmodSync(folder, 0o755);
   const second = meshCredentials(folder);
   assert.equal(statSync(folder).mode & 0o777, 0o700);
-  for (const name of Object.keys(second.publicKeys)) {
+  const { [OBSERVER]: _, ...known } = second.publicKeys;
+  for (const name of Object.keys(services)) {
     assert.notEqual(second.publicKeys[name], first.publicKeys[name]);
     assert.equal(statSync(second.fileOf(name)).mode & 0o777, 0o600);
     const { trusted } = JSON.parse(readFileSync(second.fileOf(name), "utf8")) as { trusted: { services: object } };
-    assert.deepEqual(trusted.services, second.publicKeys);
+    assert.deepEqual(trusted.services, known);
   }
   assert.ok(existsSync(second.fileOf("agent")));
 });

@@ -81,6 +81,7 @@ export function publishing(name: string): Expectations {
   expected.set("$JS.API.INFO", true);
   // Whoever is asked answers at the asker's inbox, and is told there whether it is still waited for.
   for (const each of Object.keys(policies)) expected.set(`_INBOX.${each}.x.y`, each === name || deal(name, each));
+  expected.set("_INBOX.observer.x.y", true);
   for (const verb of ["PING", "INFO", "STATS"]) {
     expected.set(`$SRV.${verb}`, false);
     for (const other of others(name)) expected.set(`$SRV.${verb}.${other}`, false);

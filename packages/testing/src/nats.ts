@@ -13,6 +13,8 @@ export interface TestNats {
   readonly dataDir: string;
   /** The credential file of a service. */
   credentialsFile(service: string): string;
+  /** The seed of who may ask all services how they are. */
+  readonly observerFile: string;
   /** Joins the mesh as a service; leaves it when the test ends. */
   connect(service: string, options?: Partial<MeshOptions>): Promise<Mesh>;
   /** Kills the server and starts it again on the same port with the same data. */
@@ -53,6 +55,7 @@ export async function startNats(t: Pick<TestContext, "after">): Promise<TestNats
     url: server.url,
     dataDir: options.dataDir,
     credentialsFile: credentials.fileOf,
+    observerFile: credentials.observerFile,
     kill,
     start,
     restart: async () => {

@@ -1,17 +1,18 @@
-// The accounts of a mesh, as nats-server's configuration has them: one for each service, and one for the records.
+// The accounts of a mesh, as nats-server's configuration has them: one for each service, one for the records, and one for
+// who observes.
 import { type Crossing, crossings, type ServiceCrossing } from "./crossings.ts";
 import { RECORDS } from "./names.ts";
-import { permissionsOf } from "./permissions.ts";
-import { type ServicePolicy, services, state } from "./policy.ts";
+import { type NatsPermissions, observerPermissions, permissionsOf } from "./permissions.ts";
+import { OBSERVER, type ServicePolicy, services, state } from "./policy.ts";
 
 /**
  * The block `accounts`.
- * @param publicKeys Public nkeys by service name. A service without one has an account that nobody can use.
+ * @param publicKeys Public nkeys by the name of a service or the observer. Without one an account can be used by nobody.
  * @throws Error when a key belongs to no service of the policy.
  */
 export function accountsBlock(publicKeys: Readonly<Record<string, string>>): object {
   const policies: Readonly<Record<string, ServicePolicy>> = services;
-  const stranger = Object.keys(publicKeys).find((name) => !policies[name]);
+  const stranger = Object.keys(publicKeys).find((name) => !policies[name] && name !== OBSERVER);
   if (stranger !== undefined) throw new Error(`The mesh's policy has no service ${stranger}`);
   const crossing = crossings();
   const accounts = Object.entries(policies).map(([name, policy]) => {
@@ -20,17 +21,20 @@ export function accountsBlock(publicKeys: Readonly<Record<string, string>>): obj
       name,
       {
         ...(keepsState ? { jetstream: "enabled" } : {}),
-        users: usersOf(name, policy, publicKeys[name]),
+        users: usersOf(publicKeys[name], permissionsOf(name, policy)),
         ...ends(name, crossing),
       },
     ] as const;
   });
-  return { ...Object.fromEntries(accounts), [RECORDS]: { jetstream: "enabled", ...ends(RECORDS, crossing) } };
+  return {
+    ...Object.fromEntries(accounts),
+    [RECORDS]: { jetstream: "enabled", ...ends(RECORDS, crossing) },
+    [OBSERVER]: { users: usersOf(publicKeys[OBSERVER], observerPermissions), ...ends(OBSERVER, crossing) },
+  };
 }
 
-function usersOf(name: string, policy: ServicePolicy, nkey: string | undefined): object[] {
+function usersOf(nkey: string | undefined, { publish, subscribe }: NatsPermissions): object[] {
   if (nkey === undefined) return [];
-  const { publish, subscribe } = permissionsOf(name, policy);
   return [{ nkey, permissions: { publish: { allow: publish }, subscribe: { allow: subscribe } } }];
 }
 

@@ -1,5 +1,5 @@
 // Credentials of the services of one mesh: an nkey each, and the public keys of all.
-import { createUser } from "@nats-io/nkeys";
+import { createUser, fromSeed } from "@nats-io/nkeys";
 import type { TrustedKeys } from "../caller.ts";
 import { type ServicePolicy, services } from "./policy.ts";
 
@@ -17,15 +17,28 @@ export interface ServiceCredentials {
 export function createCredentials(
   names: readonly string[] = Object.keys(services),
 ): Record<string, ServiceCredentials> {
-  const users = names.map((name) => [name, createUser()] as const);
+  const seeds = names.map((name) => [name, createSeed()] as const);
   const policies: Readonly<Record<string, ServicePolicy>> = services;
   const trusted: TrustedKeys = {
-    services: Object.fromEntries(users.map(([name, user]) => [name, user.getPublicKey()])),
+    services: Object.fromEntries(seeds.map(([name, seed]) => [name, publicKeyOf(seed)])),
     speakForUsers: names.filter((name) => policies[name]?.speaksForUsers),
   };
-  return Object.fromEntries(
-    users.map(([service, user]) => [service, { service, seed: new TextDecoder().decode(user.getSeed()), trusted }]),
-  );
+  return Object.fromEntries(seeds.map(([service, seed]) => [service, { service, seed, trusted }]));
+}
+
+/** A new identity: a private nkey seed (`SU…`). */
+export function createSeed(): string {
+  return new TextDecoder().decode(createUser().getSeed());
+}
+
+/** The public nkey (`U…`) of a seed. */
+export function publicKeyOf(seed: string): string {
+  const pair = fromSeed(new TextEncoder().encode(seed));
+  try {
+    return pair.getPublicKey();
+  } finally {
+    pair.clear();
+  }
 }
 
 /**

@@ -11,7 +11,7 @@ import {
   type StateName,
   streamName,
 } from "./names.ts";
-import { type ServicePolicy, services, state, type StateSpec } from "./policy.ts";
+import { OBSERVER, type ServicePolicy, services, state, type StateSpec } from "./policy.ts";
 
 /** Messages of a subject that are published in one account and arrive in another as they are, their reply subject with them. */
 export interface StreamCrossing {
@@ -46,6 +46,8 @@ export function crossings(): readonly Crossing[] {
     ...events(name, policy, policies),
     ...records(name, policy),
     ...stateOfOthers(name, policy),
+    stream(OBSERVER, name, "$SRV.>"),
+    stream(name, OBSERVER, `_INBOX.${OBSERVER}.>`),
   ]);
   return [...new Map(found.map((each) => [JSON.stringify(each), each])).values()];
 }

@@ -3,7 +3,7 @@
 // there. Instead a service may publish to inboxes of those it deals with, and only to those.
 import { crossings } from "./crossings.ts";
 import { streamName } from "./names.ts";
-import { type ServicePolicy, state, type StateSpec } from "./policy.ts";
+import { OBSERVER, type ServicePolicy, state, type StateSpec } from "./policy.ts";
 
 /** What a NATS user may do. */
 export interface NatsPermissions {
@@ -36,6 +36,9 @@ export function permissionsOf(name: string, policy: ServicePolicy): NatsPermissi
     ]),
   };
 }
+
+/** The permissions of who observes: to ask, and to hear answers. */
+export const observerPermissions: NatsPermissions = { publish: ["$SRV.>"], subscribe: [`_INBOX.${OBSERVER}.>`] };
 
 /** What an owner asks of JetStream in its own account, and where it writes. */
 function own(spec: StateSpec): string[] {

@@ -159,5 +159,11 @@ export const services = {
   },
 } as const satisfies Record<string, ServicePolicy>;
 
+/**
+ * Who may ask every service how it is, by NATS' own convention (ADR-32), and nothing else: a person with `nats micro`. No
+ * service, and not believed by any.
+ */
+export const OBSERVER = "observer";
+
 /** The name of a service of the mesh. */
 export type ServiceName = keyof typeof services;
