@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { jsonCodec, lostRace, StatusCode } from "@warren/mesh";
 import { startNats, waitUntil } from "@warren/testing";
+import { rawConnection } from "./raw.ts";
 import { codeOf } from "./support.ts";
 
 test("a bucket of keys and values", async (t) => {
@@ -62,6 +64,23 @@ test("a bucket of keys and values", async (t) => {
     assert.equal(cache.size, 0);
     cache.close();
   });
+});
+
+test("a write that nobody hears is tried for a moment: after an election not all servers know at once who leads", async (t) => {
+  const nats = await startNats(t);
+  const kv = await (await nats.connect("auth")).kv("auth_devices", jsonCodec<number>());
+  const raw = await rawConnection(nats, "auth");
+  t.after(() => raw.close());
+  const { streams } = await jetstreamManager(raw);
+  const { config } = await streams.info("KV_auth_devices");
+  const listen = (subject: string) => streams.update("KV_auth_devices", { ...config, subjects: [subject] });
+  await listen("elsewhere.>");
+  assert.equal(await codeOf(kv.put("a", 1)), StatusCode.UNAVAILABLE);
+  const writes = [kv.put("a", 2), kv.create("b", 3)];
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await listen("$KV.auth_devices.>");
+  await Promise.all(writes);
+  assert.deepEqual((await kv.get("a"))?.value, 2);
 });
 
 test("a log takes one writer at a time", async (t) => {

@@ -1,5 +1,6 @@
 // What the kinds of state share: JetStream, its errors as ours, and waiting for what another service creates.
 import { JetStreamApiError, type JetStreamClient, jetstream } from "@nats-io/jetstream";
+import { errors } from "@nats-io/transport-node";
 import { type Connection, tooLarge } from "../connection.ts";
 import { RpcError, StatusCode } from "../status.ts";
 import { traceState } from "../telemetry.ts";
@@ -8,6 +9,9 @@ import { traceState } from "../telemetry.ts";
 const WRONG_LAST_SEQUENCE = 10_071;
 /** How long one operation may take, in milliseconds. */
 const OPERATION_MS = 10_000;
+/** How long a write is tried that nobody heard, and how often, in milliseconds. */
+const UNHEARD_MS = 1000;
+const UNHEARD_RETRY_MS = 50;
 /** How long a reader waits for the owner to create a bucket, in milliseconds. */
 const CREATION_PATIENCE_MS = 30_000;
 
@@ -95,6 +99,27 @@ async function attempt<T>(
     stop();
     clearTimeout(timer);
   }
+}
+
+/**
+ * Runs a write again while nobody hears it: after a stream was created, or another server leads it, the servers of a cluster
+ * do not all know at once where it is. What nobody heard was not written.
+ */
+export async function untilHeard<T>(write: () => Promise<T>): Promise<T> {
+  const patience = Date.now() + UNHEARD_MS;
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      if (!wasUnheard(error) || Date.now() > patience) throw error;
+      await new Promise((resolve) => setTimeout(resolve, UNHEARD_RETRY_MS));
+    }
+  }
+}
+
+function wasUnheard(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof errors.RequestError && cause.isNoResponders();
 }
 
 function unavailable(what: string, cause?: unknown): RpcError {

@@ -6,7 +6,7 @@ import { changesSubject } from "../policy/names.ts";
 import type { StateSpec } from "../policy/policy.ts";
 import { RpcError, StatusCode } from "../status.ts";
 import type { Codec } from "./codec.ts";
-import { awaitCreation, isConflict, operate, type StateDependencies } from "./jetstream.ts";
+import { awaitCreation, isConflict, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
 import { KvCache } from "./kv-cache.ts";
 import { decodeKey, encodeKey } from "./kv-key.ts";
 
@@ -88,7 +88,7 @@ export class Kv<T> {
    */
   async create(key: string, value: T): Promise<number> {
     try {
-      return await this.#operate("Creating an entry", () =>
+      return await this.#write("Creating an entry", () =>
         this.#bucket.create(encodeKey(key), this.#codec.encode(value)),
       );
     } catch (cause) {
@@ -108,14 +108,14 @@ export class Kv<T> {
    * @throws RpcError ABORTED when it is not.
    */
   update(key: string, value: T, revision: number): Promise<number> {
-    return this.#operate("Updating an entry", () =>
+    return this.#write("Updating an entry", () =>
       this.#bucket.update(encodeKey(key), this.#codec.encode(value), revision),
     );
   }
 
   /** Sets a key, whatever it held. */
   put(key: string, value: T): Promise<number> {
-    return this.#operate("Writing an entry", () => this.#bucket.put(encodeKey(key), this.#codec.encode(value)));
+    return this.#write("Writing an entry", () => this.#bucket.put(encodeKey(key), this.#codec.encode(value)));
   }
 
   /**
@@ -124,7 +124,7 @@ export class Kv<T> {
    */
   delete(key: string, revision?: number): Promise<void> {
     const options = revision === undefined ? {} : { previousSeq: revision };
-    return this.#operate("Deleting an entry", () => this.#bucket.purge(encodeKey(key), options));
+    return this.#write("Deleting an entry", () => this.#bucket.purge(encodeKey(key), options));
   }
 
   /** Every key, or those whose first tokens are `prefix`. */
@@ -228,6 +228,10 @@ export class Kv<T> {
       revision: entry.revision,
       created: entry.created,
     };
+  }
+
+  #write<R>(what: string, write: () => Promise<R>): Promise<R> {
+    return this.#operate(what, () => untilHeard(write));
   }
 
   #operate<R>(what: string, operation: () => Promise<R>): Promise<R> {

@@ -4,7 +4,7 @@ import { AckPolicy, DeliverPolicy, JetStreamApiError } from "@nats-io/jetstream"
 import type { StateSpec } from "../policy/policy.ts";
 import { decodeToken, encodeToken } from "../subject.ts";
 import type { Codec } from "./codec.ts";
-import { awaitCreation, operate, type StateDependencies } from "./jetstream.ts";
+import { awaitCreation, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
 
 const FETCH_BATCH = 500;
 const NS_PER_S = 1_000_000_000;
@@ -56,7 +56,8 @@ export class Log<T> {
   append(key: string, value: T, expectedLastSequence: number): Promise<number> {
     return operate(this.#deps, `Appending to ${this.#stream}`, async () => {
       const expect = { lastSubjectSequence: expectedLastSequence };
-      const ack = await this.#deps.js.publish(this.#subject(key), this.#codec.encode(value), { expect });
+      const bytes = this.#codec.encode(value);
+      const ack = await untilHeard(() => this.#deps.js.publish(this.#subject(key), bytes, { expect }));
       return ack.seq;
     });
   }
