@@ -43,7 +43,8 @@ export function assertSafeReplicas(version: string | undefined, replicas: number
   );
 }
 
-function isOlder(version: string, than: readonly number[]): boolean {
+/** Whether a version, `2.9.10`, is before another. */
+export function isOlder(version: string, than: readonly number[]): boolean {
   const parts = version.split(/[.-]/).map(Number);
   const at = than.findIndex((part, index) => parts[index] !== part);
   return at >= 0 && !((parts[at] ?? 0) > (than[at] ?? 0));

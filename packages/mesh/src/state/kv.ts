@@ -1,15 +1,18 @@
 // Keys and values with compare-and-set and watch, over a JetStream bucket.
 // KV gives no read-your-writes through followers: direct gets are off, and one-time use, leases and ownership are to be
 // decided by the success of a create or update, never by a read.
+import type { Republish } from "@nats-io/jetstream";
 import { type KV, Kvm, type KvEntry } from "@nats-io/kv";
 import { changesSubject } from "../policy/names.ts";
 import type { StateSpec } from "../policy/policy.ts";
 import { RpcError, StatusCode } from "../status.ts";
 import type { Codec } from "./codec.ts";
-import { awaitCreation, isConflict, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
+import { awaitCreation, isConflict, isOlder, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
 import { KvCache } from "./kv-cache.ts";
 import { decodeKey, encodeKey } from "./kv-key.ts";
 
+/** The version of nats-server since which a stream's `republish` can be changed. */
+const REPUBLISH_CHANGES_SINCE = [2, 10] as const;
 /** How long a listing may take, in milliseconds. */
 const LISTING_MS = 8000;
 
@@ -68,8 +71,7 @@ export class Kv<T> {
     const bucket = await awaitCreation(spec.name, async () => {
       const opened = await manager.create(spec.name, options);
       const { republish: found } = (await opened.status()).streamInfo.config;
-      if (told && found?.dest !== republish.dest)
-        await (await deps.js.jetstreamManager()).streams.update(`KV_${spec.name}`, { republish });
+      if (told && found?.dest !== republish.dest) await tellReaders(spec.name, republish, deps);
       return opened;
     });
     return new Kv(bucket, spec, codec, deps);
@@ -237,6 +239,18 @@ export class Kv<T> {
   #operate<R>(what: string, operation: () => Promise<R>): Promise<R> {
     return operate(this.#deps, `${what} of ${this.#name}`, operation);
   }
+}
+
+/** Has a bucket of an earlier version tell its readers of changes. */
+async function tellReaders(bucket: string, republish: Republish, { js, connection }: StateDependencies): Promise<void> {
+  const { streams } = await js.jetstreamManager();
+  await streams.update(`KV_${bucket}`, { republish }).catch((err: unknown) => {
+    if (!isOlder(connection.nats.info?.version ?? "", REPUBLISH_CHANGES_SINCE)) throw err;
+    connection.log.warn(
+      { bucket, err },
+      "Readers of this bucket hear of changes some seconds late: use nats-server 2.10 or newer",
+    );
+  });
 }
 
 /** Whether an error says that another writer came first. */
