@@ -30,7 +30,8 @@ function methodSubjects(): { contract: string; subject: string }[] {
   return [...found, ...control];
 }
 
-function covers(patterns: readonly string[], name: string): boolean {
+/** Whether a name is one of these, or begins with one that ends in `>`. */
+export function covers(patterns: readonly string[], name: string): boolean {
   return patterns.some((each) => each === name || (each.endsWith(".>") && name.startsWith(each.slice(0, -1))));
 }
 

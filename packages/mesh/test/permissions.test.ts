@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import test from "node:test";
 import { connect, errors, type NatsConnection } from "@nats-io/transport-node";
-import { services } from "@warren/mesh/policy";
+import { eventContract, registry } from "@warren/contract";
+import { type ServicePolicy, services } from "@warren/mesh/policy";
 import { AuthServiceDefinition } from "@warren/proto/warren/auth/v1/auth";
 import { SecretsServiceDefinition } from "@warren/proto/warren/secrets/v1/secrets";
 import { startNats, waitUntil } from "@warren/testing";
 import { rawConnection } from "./raw.ts";
-import { type Expectations, publishing, subscribing } from "./permission-matrix.ts";
+import { covers, type Expectations, publishing, subscribing } from "./permission-matrix.ts";
 import { serveSecrets } from "./support.ts";
 
 /** Denied to everybody: its refusal says that all before it was decided. */
@@ -90,6 +91,25 @@ test("a reply subject does not make a service publish where its caller may not",
   await victim.flush();
   assert.deepEqual(arrived, []);
   assert.equal(ran, 1);
+});
+
+test("what is audited and published is fed to the audit, and nothing else is", () => {
+  const events = [...registry].flatMap((type) =>
+    type.kind === "message" && !type.parent && type.file.proto.package === "warren.events.v1"
+      ? [eventContract(type.typeName)]
+      : [],
+  );
+  const policies: [string, ServicePolicy][] = Object.entries(services);
+  const audited = new Set(events.filter((event) => event.audited).map(({ name }) => name.split(".")[0]));
+  for (const [service, { publishes, feeds }] of policies) {
+    for (const { name } of events.filter((event) => event.audited && covers(publishes, event.name)))
+      assert.ok(covers(feeds, name), `${service} publishes ${name}, and does not feed it`);
+    // The audit takes the families of what is audited: what is fed beside them would get no answer.
+    for (const pattern of feeds) {
+      assert.ok(publishes.includes(pattern), `${service} feeds ${pattern}, and does not publish it`);
+      assert.ok(audited.has(pattern.split(".")[0]), `${service} feeds ${pattern}, of which nothing is audited`);
+    }
+  }
 });
 
 test("nobody joins without a key", async (t) => {

@@ -6,7 +6,9 @@ import type { EventStreamName } from "./event-stream.ts";
 
 /** How long one attempt waits for JetStream's word, in milliseconds. */
 const ATTEMPT_MS = 2000;
+/** The first pause between two attempts, which doubles, and the longest: whoever listens hears each attempt. */
 const RETRY_MS = 100;
+const LONGEST_RETRY_MS = 1000;
 /** Statuses of JetStream's errors. */
 const NOT_FOUND = 404;
 const SERVER_FAULT = 500;
@@ -28,7 +30,7 @@ export interface Storable {
 export async function store(stream: EventStreamName, message: Storable, deps: StateDependencies): Promise<void> {
   let over = false;
   const attempts = async (): Promise<void> => {
-    for (;;) {
+    for (let pause = RETRY_MS; ; pause = Math.min(2 * pause, LONGEST_RETRY_MS)) {
       try {
         await deps.js.publish(message.subject, message.data, {
           msgID: message.id,
@@ -39,7 +41,7 @@ export async function store(stream: EventStreamName, message: Storable, deps: St
         return;
       } catch (error) {
         if (over || isFinal(error)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await new Promise((resolve) => setTimeout(resolve, pause));
         if (over) throw error;
       }
     }
