@@ -83,6 +83,29 @@ test("a write that nobody hears is tried for a moment: after an election not all
   assert.deepEqual((await kv.get("a"))?.value, 2);
 });
 
+test("listing a bucket and reading a log leave no consumer behind", async (t) => {
+  const nats = await startNats(t);
+  const [auth, agent] = await Promise.all([nats.connect("auth"), nats.connect("agent")]);
+  const kv = await auth.kv("auth_devices", jsonCodec<number>());
+  const log = await agent.log("agent_sessions", jsonCodec<number>());
+  for (let i = 0; i < 1200; i++) await kv.put(`k${i}`, i);
+  await kv.delete("k7");
+  await log.append("s", 1, 0);
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await kv.entries()).length, 1199);
+    assert.equal((await log.read("s")).entries.length, 1);
+  }
+  for (const [service, stream] of [
+    ["auth", "KV_auth_devices"],
+    ["agent", "agent_sessions"],
+  ] as const) {
+    const raw = await rawConnection(nats, service);
+    t.after(() => raw.close());
+    const { streams } = await jetstreamManager(raw);
+    assert.equal((await streams.info(stream)).state.consumer_count, 0, stream);
+  }
+});
+
 test("a log takes one writer at a time", async (t) => {
   const nats = await startNats(t);
   const [one, two] = await Promise.all([nats.connect("agent"), nats.connect("agent")]);

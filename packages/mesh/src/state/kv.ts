@@ -1,7 +1,7 @@
 // Keys and values with compare-and-set and watch, over a JetStream bucket.
 // KV gives no read-your-writes through followers: direct gets are off, and one-time use, leases and ownership are to be
 // decided by the success of a create or update, never by a read.
-import type { Republish } from "@nats-io/jetstream";
+import { DeliverPolicy, type Republish } from "@nats-io/jetstream";
 import { type KV, Kvm, type KvEntry } from "@nats-io/kv";
 import { changesSubject } from "../policy/names.ts";
 import type { StateSpec } from "../policy/policy.ts";
@@ -10,11 +10,10 @@ import type { Codec } from "./codec.ts";
 import { awaitCreation, isConflict, isOlder, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
 import { KvCache } from "./kv-cache.ts";
 import { decodeKey, encodeKey } from "./kv-key.ts";
+import { readMessages } from "./read-messages.ts";
 
 /** The version of nats-server since which a stream's `republish` can be changed. */
 const REPUBLISH_CHANGES_SINCE = [2, 10] as const;
-/** How long a listing may take, in milliseconds. */
-const LISTING_MS = 8000;
 
 /** A value and where it stands. */
 export interface Entry<T> {
@@ -138,27 +137,24 @@ export class Kv<T> {
   async entries(prefix?: string): Promise<Entry<T>[]> {
     const found = new Map<string, Entry<T>>();
     await this.#operate("Listing entries", async () => {
-      const watch = await this.#bucket.watch({ key: filter(prefix) });
-      const forget = this.#deps.connection.onLost(() => watch.stop());
-      // Whatever happens, the watch ends before the operation's own time does.
-      const timer = setTimeout(() => watch.stop(), LISTING_MS);
-      try {
-        const present = await this.#subjects(prefix);
-        if (present.length > 0)
-          for await (const entry of watch) {
-            if (entry.operation === "PUT") found.set(entry.key, this.#entry(entry));
-            else found.delete(entry.key);
-            if (entry.delta === 0) break;
-          }
-        // A key that was overwritten while the watch began is told of later than the watch's end.
-        for (const key of present) {
-          const entry = found.has(key) ? undefined : await this.#bucket.get(key);
-          if (entry?.operation === "PUT") found.set(key, this.#entry(entry));
-        }
-      } finally {
-        clearTimeout(timer);
-        forget();
-        watch.stop();
+      const present = await this.#subjects(prefix);
+      if (present.length === 0) return;
+      const start = `$KV.${this.#name}.`;
+      const subjects = start + filter(prefix);
+      const messages = await readMessages(this.#deps, `KV_${this.#name}`, subjects, DeliverPolicy.LastPerSubject);
+      const told = new Set<string>();
+      for (const message of messages) {
+        const key = message.subject.slice(start.length);
+        const { seq: revision, time: created } = message;
+        told.add(key);
+        // In the order of revisions: a key that was overwritten meanwhile comes again.
+        if (message.headers?.get("KV-Operation")) found.delete(key);
+        else found.set(key, { key: decodeKey(key), value: this.#codec.decode(message.data), revision, created });
+      }
+      // One that was overwritten while the reading began may come too late.
+      for (const key of present) {
+        const entry = told.has(key) ? undefined : await this.#bucket.get(key);
+        if (entry?.operation === "PUT") found.set(key, this.#entry(entry));
       }
     });
     return [...found.values()].sort((a, b) => (a.key < b.key ? -1 : 1));

@@ -1,13 +1,12 @@
 // Append-only logs: one subject of a stream for each key, appended with an expected sequence, so that two writers of
 // one log cannot interleave.
-import { AckPolicy, DeliverPolicy, JetStreamApiError } from "@nats-io/jetstream";
+import { DeliverPolicy, JetStreamApiError } from "@nats-io/jetstream";
 import type { StateSpec } from "../policy/policy.ts";
 import { decodeToken, encodeToken } from "../subject.ts";
 import type { Codec } from "./codec.ts";
 import { awaitCreation, operate, type StateDependencies, untilHeard } from "./jetstream.ts";
+import { readMessages } from "./read-messages.ts";
 
-const FETCH_BATCH = 500;
-const NS_PER_S = 1_000_000_000;
 const STREAM_NOT_FOUND = 10_059;
 
 /** A log as it stands. */
@@ -65,30 +64,8 @@ export class Log<T> {
   /** Everything in the log of a key, from its leader: it holds every append that was acknowledged before. */
   read(key: string): Promise<LogContent<T>> {
     return operate(this.#deps, `Reading ${this.#stream}`, async () => {
-      const manager = await this.#deps.js.jetstreamManager();
-      const consumer = await manager.consumers.add(this.#stream, {
-        filter_subject: this.#subject(key),
-        ack_policy: AckPolicy.None,
-        deliver_policy: DeliverPolicy.All,
-        mem_storage: true,
-        num_replicas: 1,
-        inactive_threshold: 10 * NS_PER_S,
-      });
-      const entries: { value: T; sequence: number }[] = [];
-      if (consumer.num_pending > 0) {
-        const reader = await this.#deps.js.consumers.get(this.#stream, consumer.name);
-        for (let left = consumer.num_pending; left > 0;) {
-          const batch = await reader.fetch({ max_messages: Math.min(left, FETCH_BATCH), expires: 5000 });
-          let got = 0;
-          for await (const message of batch) {
-            entries.push({ value: this.#codec.decode(message.data), sequence: message.seq });
-            got += 1;
-          }
-          if (got === 0) throw new Error("the entries did not arrive in time");
-          left -= got;
-        }
-      }
-      await manager.consumers.delete(this.#stream, consumer.name);
+      const messages = await readMessages(this.#deps, this.#stream, this.#subject(key), DeliverPolicy.All);
+      const entries = messages.map(({ data, seq }) => ({ value: this.#codec.decode(data), sequence: seq }));
       return { entries, lastSequence: entries.at(-1)?.sequence ?? 0 };
     });
   }
